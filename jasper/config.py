@@ -1,0 +1,355 @@
+"""YAML and `key=value` in, one frozen, checked `Config` out. Unknown keys are errors that list the known ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from jasper.errors import ConfigError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Range = tuple[float, float]
+
+ENGLISH_LABELS: tuple[str, ...] = (" ", *"abcdefghijklmnopqrstuvwxyz", "'")
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class FeatureConfig(Section):
+    """The front end (reference values: Li et al. 2019 as NVIDIA's and NeMo's code have it)."""
+
+    sample_rate: PositiveInt = 16000  # Hz
+    window_ms: Positive = 20.0
+    hop_ms: Positive = 10.0
+    n_fft: PositiveInt = 512
+    num_mels: PositiveInt = 64
+    fmin: NonNegative = 0.0  # Hz
+    fmax: Positive | None = None  # Hz; half the sample rate when not given
+    preemphasis: NonNegative = 0.97
+    dither: NonNegative = 1e-5  # standard deviation of the noise added to the wave, in training alone
+    # Added to the mel power before the logarithm: 2^-24 in NeMo, 1e-20 in NVIDIA's code. The larger one
+    # keeps digital silence from dragging the mean of a whole utterance down.
+    log_offset: Positive = 2.0**-24
+    # Valid frames of N samples: ceil(N / hop) in NVIDIA's code, floor(N / hop) in NeMo.
+    frame_count: Literal["ceil", "floor"] = "ceil"
+    normalize: Literal["per_feature", "all_features", "none"] = "per_feature"
+    std_offset: NonNegative = 1e-5
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between two frames."""
+        return round(self.sample_rate * self.hop_ms / 1000)
+
+    @property
+    def window_length(self) -> int:
+        """Samples under the window."""
+        return round(self.sample_rate * self.window_ms / 1000)
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> FeatureConfig:
+        if self.window_length > self.n_fft:
+            raise ValueError(f"window of {self.window_length} samples is longer than n_fft = {self.n_fft}")
+        return self
+
+
+class BlockConfig(Section):
+    """One row of the paper's table: `repeat` sub-blocks, the whole block `count` times over."""
+
+    filters: PositiveInt
+    kernel: PositiveInt
+    repeat: PositiveInt = 1
+    stride: PositiveInt = 1
+    dilation: PositiveInt = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    residual: Literal["none", "plain", "dense"] = "none"
+    separable: bool = False
+    count: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _possible(self) -> BlockConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError(
+                f"kernel {self.kernel} must be odd, or the output does not line up with the input"
+            )
+        plain = self.dilation == self.repeat == self.count == 1 and self.residual == "none"
+        if self.stride > 1 and not plain:
+            raise ValueError("a block with a stride has one sub-block, no dilation, no residual and count 1")
+        return self
+
+
+class NetworkConfig(Section):
+    """The encoder's blocks, in order. The head and the input width follow from labels and features."""
+
+    blocks: Annotated[tuple[BlockConfig, ...], Field(min_length=1)]
+    norm_eps: Positive = 1e-3
+    # Share of the new batch in the running statistics.
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @property
+    def stride(self) -> int:
+        """Feature frames per output step."""
+        product = 1
+        for block in self.blocks:
+            product *= block.stride
+        return product
+
+
+class TextConfig(Section):
+    """What the network spells. The blank comes after the last label and is not one of them."""
+
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = ENGLISH_LABELS
+    normalizer: str = "english"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> TextConfig:
+        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if repeated:
+            raise ValueError(f"labels are given twice: {repeated}")
+        return self
+
+
+class JoinConfig(Section):
+    """Short clips of one speaker joined into longer utterances, drawn anew in every epoch."""
+
+    min_clips: PositiveInt = 1
+    max_clips: PositiveInt = 7
+    pause: Range = (0.05, 0.4)  # s between clips
+    utterances: PositiveInt | None = None  # an epoch; default: as many as use every clip about once
+
+    @model_validator(mode="after")
+    def _ordered(self) -> JoinConfig:
+        if self.min_clips > self.max_clips:
+            raise ValueError(f"min_clips {self.min_clips} is more than max_clips {self.max_clips}")
+        return self
+
+
+class DataConfig(Section):
+    """What is read, what is left out, and how it is batched. Evaluation never leaves anything out."""
+
+    train: tuple[Path, ...] = ()
+    dev: tuple[Path, ...] = ()
+    min_duration: NonNegative = 0.1  # s
+    max_duration: Positive = 16.7  # s
+    max_utterances: PositiveInt | None = None
+    exclude_speakers: tuple[str, ...] = ()  # in training and dev alike
+    trim_silence: bool = False
+    channel: Count | None = None  # of multi-channel files; default: the mean of all
+    join: JoinConfig | None = None
+    batch_size: PositiveInt = 32  # utterances, at most
+    batch_seconds: Positive = 400.0  # s of audio in a batch, padding included, at most
+    num_workers: Count = 2
+
+
+class AugmentConfig(Section):
+    """Online augmentation, a function of (seed, epoch, utterance). Zero and null switch a kind off."""
+
+    speed: Range = (1.0, 1.0)  # factor
+    speed_probability: Probability = 1.0
+    gain_db: Range = (0.0, 0.0)
+    noise: tuple[Path, ...] = ()  # manifests of noise clips
+    noise_probability: Probability = 0.4
+    noise_snr_db: Range = (5.0, 30.0)
+    freq_masks: Count = 2  # SpecAugment (Park et al. 2019)
+    freq_width: Count = 20  # mel bins, at most
+    time_masks: Count = 2
+    time_width: Count = 75  # frames, at most
+    time_fraction: Probability = 0.2  # of the utterance's frames that one time mask may cover, at most
+
+    @model_validator(mode="after")
+    def _ranges(self) -> AugmentConfig:
+        for name in ("speed", "gain_db", "noise_snr_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: the range [{low}, {high}] is upside down")
+        if self.speed[0] <= 0:
+            raise ValueError("speed must be above 0")
+        return self
+
+
+class OptimizerConfig(Section):
+    """`betas` default to each optimizer's own: NovoGrad 0.95, 0 (NVIDIA's recipe), AdamW 0.9, 0.98."""
+
+    name: Literal["novograd", "adamw"] = "novograd"
+    learning_rate: Positive = 0.01
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 1e-3
+    clip_norm: Positive | None = None  # of the gradient, before the step
+
+
+class ScheduleConfig(Section):
+    """Learning rate: linear warm-up, hold, then exponential or cosine decay to `floor`."""
+
+    name: Literal["exponential", "cosine"] = "exponential"
+    warmup_epochs: NonNegative = 2.0
+    hold_epochs: NonNegative = 0.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.981  # an epoch, exponential only
+    floor: NonNegative = 1e-5
+
+
+class TrainConfig(Section):
+    """The run itself."""
+
+    out: Path = Path("runs/jasper")
+    epochs: PositiveInt = 100
+    max_steps: PositiveInt | None = None
+    max_minutes: Positive | None = None  # of training in this process; then it ends as at the last epoch
+    accumulation: PositiveInt = 1  # batches a step
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"
+    threads: PositiveInt | None = None  # of the CPU; default: all
+    seed: Count = 0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # 0 switches it off
+    max_skipped: Count = 10  # batches in a row whose loss is not finite, before training stops
+    log_steps: PositiveInt = 10
+    eval_epochs: Positive = 1.0
+    checkpoint_steps: PositiveInt | None = None  # default: at every evaluation
+    keep: PositiveInt = 3  # checkpoints
+    samples: Count = 3  # hypotheses logged at each evaluation
+    init: Path | None = None  # a model directory to start from
+
+
+class ModelConfig(Section):
+    """What a model directory holds in `config.yaml`: all that is needed to run the weights beside it."""
+
+    network: NetworkConfig
+    features: FeatureConfig = FeatureConfig()
+    text: TextConfig = TextConfig()
+
+
+class Config(ModelConfig):
+    """A recipe: a model and how to train it."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def model(self) -> ModelConfig:
+        """The part that a model directory keeps."""
+        return ModelConfig(network=self.network, features=self.features, text=self.text)
+
+
+C = TypeVar("C", bound=Section)
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the configurations that come with the package."""
+    files = (resources.files("jasper") / "configs").iterdir()
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a preset's name or a YAML file, apply `section.key=value` overrides, check everything.
+
+    A file may begin with `extends: NAME_OR_PATH`: its sections are laid over those of that configuration,
+    key by key (lists are replaced whole). Paths in a file are relative to the working directory.
+    """
+    raw = _read_raw(source, seen=())
+    for override in overrides:
+        raw = _merge(raw, _parse_override(override))
+    return parse_config(Config, raw, str(source))
+
+
+def parse_config(kind: type[C], raw: Mapping[str, Any], source: str) -> C:
+    """Check a mapping against a section; every fault becomes part of one ConfigError."""
+    try:
+        return kind.model_validate(dict(raw))
+    except ValidationError as error:
+        faults = "; ".join(_describe(kind, fault) for fault in error.errors())
+        raise ConfigError(f"{source}: {faults}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that must hold a mapping."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping of sections, not {type(raw).__name__}")
+    return raw
+
+
+def dump_yaml(section: Section) -> str:
+    """Write a section as YAML that `parse_config` reads back to an equal one."""
+    raw = section.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _read_raw(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    name = str(source)
+    if name in seen:
+        raise ConfigError(f"{name}: extends itself ({' → '.join((*seen, name))})")
+    if name in presets():
+        path = Path(str(resources.files("jasper") / "configs" / f"{name}.yaml"))
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ConfigError(f"{name}: neither a file nor a preset; presets are {', '.join(presets())}")
+    raw = read_yaml(path)
+    base = raw.pop("extends", None)
+    return raw if base is None else _merge(_read_raw(str(base), (*seen, name)), raw)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"{override!r}: an override is section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is not YAML") from None
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _describe(kind: type[Section], fault: Any) -> str:
+    where = ".".join(str(step) for step in fault["loc"]) or "configuration"
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg'].removeprefix('Value error, ')} (found {fault['input']!r:.60})"
+    section: Any = kind
+    for step in fault["loc"][:-1]:
+        if isinstance(step, str):
+            section = _section_type(section.model_fields[step].annotation)
+        if section is None:
+            return f"{where}: unknown key"
+    return f"{where}: unknown key; known are {', '.join(section.model_fields)}"
+
+
+def _section_type(annotation: Any) -> type[Section] | None:
+    """The Section inside `X`, `X | None` or `tuple[X, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _section_type(inner)
+        if found is not None:
+            return found
+    return None

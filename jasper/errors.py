@@ -1,0 +1,44 @@
+"""The errors that Jasper raises: each says what was found and what to do, and is a builtin kind too."""
+
+
+class JasperError(Exception):
+    """Anything that the user can mend. The CLI prints its message on one line and exits with 2."""
+
+
+class AudioError(JasperError, ValueError):
+    """An audio file that is missing, unreadable or empty."""
+
+
+class ConfigError(JasperError, ValueError):
+    """A configuration with an unknown key, a wrong type or an impossible value."""
+
+
+class TextError(JasperError, ValueError):
+    """A transcript that the labels cannot spell."""
+
+
+class ManifestError(JasperError, ValueError):
+    """A manifest that is missing or has a line that cannot be used."""
+
+
+class ModelError(JasperError, ValueError):
+    """A model directory or its weights that do not fit what they claim to be."""
+
+
+class CheckpointError(JasperError, OSError):
+    """A checkpoint that could not be written or read."""
+
+
+class TrainingError(JasperError, RuntimeError):
+    """A training that cannot go on, a loss that is not finite for example."""
+
+
+class DownloadError(JasperError, OSError):
+    """A download that failed or does not have the expected checksum."""
+
+
+class MissingExtraError(JasperError, ImportError):
+    """An optional package that this command needs; the message has the pip line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'jasper-asr[{extra}]'")

@@ -1,0 +1,110 @@
+"""The values that travel between the stages: frozen, typed, each field with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One line of a manifest: where a stretch of speech lies and what is said in it.
+
+    `parts` and `pauses` describe a joined utterance: the parts' waves one after the other, part i
+    followed by `pauses[i]` seconds of silence (`len(pauses) == len(parts)`).
+    """
+
+    id: str
+    path: Path
+    text: str
+    duration: float  # s, of the stretch alone
+    offset: float = 0.0  # s, from the start of the file
+    speaker: str | None = None
+    line: int = 0  # in its manifest, from 1; 0 where there is none
+    parts: tuple[Utterance, ...] = ()
+    pauses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One result of a search: `tokens[i]` was first emitted at encoder step `frames[i]`."""
+
+    tokens: tuple[int, ...]
+    frames: tuple[int, ...]
+    score: float  # natural log of the probability of the best path
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in one recording."""
+
+    text: str
+    duration: float  # s
+    score: float  # natural log, as in Hypothesis
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCounts:
+    """Edit operations that turn references into hypotheses. Rates are in 0..1 and may exceed 1."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    reference_length: int = 0
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference token. An empty reference counts as one token if anything was inserted."""
+        if self.reference_length == 0:
+            return float(self.insertions)
+        return self.errors / self.reference_length
+
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.reference_length + other.reference_length,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredUtterance:
+    """A reference, what was recognised, and the counts of both units."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    words: ErrorCounts
+    characters: ErrorCounts
+    speaker: str | None = None
+    duration: float = 0.0  # s
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of a set; `utterances` has every utterance exactly once, in manifest order."""
+
+    words: ErrorCounts
+    characters: ErrorCounts
+    wer_interval: tuple[float, float]  # 95 %, bootstrap over utterances
+    utterances: tuple[ScoredUtterance, ...]
+
+    @property
+    def wer(self) -> float:
+        return self.words.rate
+
+    @property
+    def cer(self) -> float:
+        return self.characters.rate
