@@ -1,1 +1,60 @@
+"""Jasper: convolutional CTC speech recognition. `jasper.load(directory).transcribe("a.flac").text`."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jasper.config import Config, load_config
+    from jasper.convert import convert
+    from jasper.data.manifest import read_manifest, write_manifest
+    from jasper.errors import JasperError
+    from jasper.evaluate import evaluate
+    from jasper.model import Model, load
+    from jasper.types import Hypothesis, Score, Transcript, Utterance
+
+__version__ = "0.1.0"
+
+# Public name -> the module that has it; imported on first use.
+_PUBLIC = {
+    "Config": "jasper.config",
+    "Hypothesis": "jasper.types",
+    "JasperError": "jasper.errors",
+    "Model": "jasper.model",
+    "Score": "jasper.types",
+    "Transcript": "jasper.types",
+    "Utterance": "jasper.types",
+    "convert": "jasper.convert",
+    "evaluate": "jasper.evaluate",
+    "load": "jasper.model",
+    "load_config": "jasper.config",
+    "read_manifest": "jasper.data.manifest",
+    "write_manifest": "jasper.data.manifest",
+}
+
+__all__ = [
+    "Config",
+    "Hypothesis",
+    "JasperError",
+    "Model",
+    "Score",
+    "Transcript",
+    "Utterance",
+    "convert",
+    "evaluate",
+    "load",
+    "load_config",
+    "read_manifest",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'jasper' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,7 +1,8 @@
-"""YAML and `key=value` in, one frozen, checked `Config` out. Unknown keys are errors that list the known ones."""
+"""YAML and `key=value` in, one frozen, checked `Config` out; unknown keys are errors that list the known."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -45,6 +46,8 @@ class FeatureConfig(Section):
     log_offset: Positive = 2.0**-24
     # Valid frames of N samples: ceil(N / hop) in NVIDIA's code, floor(N / hop) in NeMo.
     frame_count: Literal["ceil", "floor"] = "ceil"
+    # What stands beyond both ends of the wave: its reflection in NVIDIA's code, zeros in NeMo.
+    edges: Literal["reflect", "zeros"] = "reflect"
     normalize: Literal["per_feature", "all_features", "none"] = "per_feature"
     std_offset: NonNegative = 1e-5
 
@@ -89,6 +92,11 @@ class BlockConfig(Section):
             raise ValueError("a block with a stride has one sub-block, no dilation, no residual and count 1")
         return self
 
+    def num_steps(self, length: Any) -> Any:
+        """Steps after the first convolution of the block, of an int or of any array; later ones keep them."""
+        padding = self.kernel // 2 * self.dilation
+        return (length + 2 * padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+
 
 class NetworkConfig(Section):
     """The encoder's blocks, in order. The head and the input width follow from labels and features."""
@@ -101,10 +109,13 @@ class NetworkConfig(Section):
     @property
     def stride(self) -> int:
         """Feature frames per output step."""
-        product = 1
+        return math.prod(block.stride for block in self.blocks)
+
+    def num_steps(self, num_frames: Any) -> Any:
+        """Output steps of a number of feature frames, an int or any array of them (0 stays 0)."""
         for block in self.blocks:
-            product *= block.stride
-        return product
+            num_frames = block.num_steps(num_frames)
+        return num_frames
 
 
 class TextConfig(Section):
@@ -205,10 +216,10 @@ class TrainConfig(Section):
 
     out: Path = Path("runs/jasper")
     epochs: PositiveInt = 100
-    max_steps: PositiveInt | None = None
-    max_minutes: Positive | None = None  # of training in this process; then it ends as at the last epoch
+    max_steps: PositiveInt | None = None  # stop there, before the last epoch; a later run may go on
     accumulation: PositiveInt = 1  # batches a step
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    # auto: bf16 where the processor multiplies it natively, else fp32. Weights and loss are fp32 always.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     threads: PositiveInt | None = None  # of the CPU; default: all
     seed: Count = 0

@@ -1,0 +1,92 @@
+"""A model directory: `config.yaml` and `model.safetensors`, read and written, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jasper.config import ModelConfig, dump_yaml, parse_config, read_yaml
+from jasper.errors import CheckpointError, ModelError
+
+CONFIG_FILE = "config.yaml"
+WEIGHTS_FILE = "model.safetensors"
+
+Weights = dict[str, NDArray[Any]]
+
+
+def find_bundle(path: str | Path) -> Path:
+    """The model directory at `path`: itself, or `best`, then `last`, inside a training run."""
+    directory = Path(path)
+    for candidate in (directory, directory / "best", directory / "last"):
+        if (candidate / WEIGHTS_FILE).is_file() and (candidate / CONFIG_FILE).is_file():
+            return candidate
+    what = "is not a directory" if not directory.is_dir() else f"has no {CONFIG_FILE} and {WEIGHTS_FILE}"
+    raise ModelError(f"{path}: {what}; a model is a directory made by `jasper train` or `jasper convert`")
+
+
+def read_model_config(directory: Path) -> ModelConfig:
+    """Read the configuration of a model directory."""
+    return parse_config(ModelConfig, read_yaml(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+
+
+def read_weights(directory: Path) -> Weights:
+    """Read the weights of a model directory, by name."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = directory / WEIGHTS_FILE
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from None
+
+
+def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> Path:
+    """Write a model directory beside its final place and move it there; an older one is replaced.
+
+    Raises CheckpointError, with the older one untouched, when it cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    target = Path(directory)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        (temporary / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
+        contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+        with atomic_file(temporary / WEIGHTS_FILE) as path:
+            save_file(contiguous, path)
+        if target.exists():
+            old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    except Exception as error:
+        # safetensors has its own error type for a full disk.
+        raise CheckpointError(f"{target}: the model could not be written: {error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name to write to; on success the file is synced to disk and renamed to `path`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""`jasper data`: corpora into manifests, and manifests checked and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jasper.data.stats import ManifestStats
+    from jasper.data.validate import ValidationReport
+
+app = typer.Typer(no_args_is_help=True, help="Prepare, check and count speech data.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
+Manifest = Annotated[Path, typer.Argument(help="JSON lines with NeMo's keys, or NVIDIA's JSON list.")]
+
+MAX_EXAMPLES = 20  # faults in a table; --json has all
+
+
+@app.command()
+def librispeech(
+    root: Annotated[Path, typer.Option(help="Folder of the corpus; archives and manifests go there.")],
+    subset: Annotated[list[str], typer.Option(help="dev-clean, train-clean-100, …; may be repeated.")],
+    url: Annotated[str | None, typer.Option(help="Folder of a mirror that has <subset>.tar.gz.")] = None,
+    download: Annotated[bool, typer.Option(help="Whether what is missing may be downloaded.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Download LibriSpeech where it is missing and write a manifest for each subset.
+
+    What is there already is used: ROOT/LibriSpeech/SUBSET, ROOT/SUBSET, or ROOT/SUBSET.tar.gz. Downloads are
+    verified and taken up again where they broke. dev-clean-2 and train-clean-5 are mini LibriSpeech.
+    """
+    from jasper.data.librispeech import prepare
+    from jasper.progress import show_progress
+
+    with show_progress():
+        manifests = prepare(root, subset, url=url, download=download)
+    written = dict(zip(subset, map(str, manifests), strict=True))
+    if as_json:
+        _print_json({"manifests": written})
+    else:
+        _print_table("Manifests", ("subset", "manifest"), list(written.items()))
+
+
+@app.command()
+def folder(
+    directory: Annotated[Path, typer.Argument(help="Folder of recordings; sub-folders are searched too.")],
+    out: Annotated[Path, typer.Argument(help="Manifest to write.")],
+    table: Annotated[
+        Path | None, typer.Option(help="CSV or TSV with the texts, else a .txt or .lab each.")
+    ] = None,
+    audio_column: Annotated[str | None, typer.Option(help="The table's column of recordings.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="The table's column of texts.")] = None,
+    speaker_from_folder: Annotated[bool, typer.Option(help="A recording's folder is its speaker.")] = False,
+    skip_faulty: Annotated[bool, typer.Option(help="Report what cannot be used and leave it out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a manifest for a folder of recordings with their texts.
+
+    Works with text files beside the recordings, Mozilla Common Voice's TSV, LJSpeech's metadata.csv, and
+    any table with a column of recordings and one of texts.
+    """
+    from jasper.data.folder import manifest_from_folder
+    from jasper.data.manifest import write_manifest
+    from jasper.progress import show_progress
+
+    faults: list[str] = []
+    with show_progress():
+        utterances = manifest_from_folder(
+            directory,
+            table=table,
+            audio_column=audio_column,
+            text_column=text_column,
+            speaker_from_folder=speaker_from_folder,
+            report=faults.append if skip_faulty else None,
+        )
+    write_manifest(out, utterances)
+    if as_json:
+        _print_json({"manifest": str(out), "num_utterances": len(utterances), "left_out": faults})
+        return
+    for fault in faults:
+        typer.echo(fault, err=True)
+    typer.echo(f"{out}: {len(utterances)} utterances written, {len(faults)} left out")
+
+
+@app.command()
+def validate(
+    manifest: Manifest,
+    config: Annotated[
+        str | None, typer.Option(help="Preset, YAML file or model directory: check texts and limits by it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every line and every recording and list the faults; the exit code is 1 where there are any.
+
+    Without a configuration, the texts' letters and lengths and the limits of duration are not checked.
+    """
+    from jasper.config import load_config
+    from jasper.data.validate import validate as run_validation
+    from jasper.progress import show_progress
+
+    with show_progress():
+        if config is None:
+            report = run_validation(manifest)
+        else:
+            source = Path(config) / "config.yaml" if Path(config).is_dir() else config
+            loaded = load_config(source)
+            limits = loaded.data.min_duration, loaded.data.max_duration
+            report = run_validation(manifest, loaded.text, loaded.features, loaded.network.stride, *limits)
+    if as_json:
+        _print_json({**asdict(report), "by_kind": report.by_kind})
+    else:
+        _print_report(report)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(manifest: Manifest, as_json: AsJson = False) -> None:
+    """Count hours, durations, letters, words and speakers of a manifest."""
+    from jasper.data.manifest import read_manifest
+    from jasper.data.stats import manifest_stats
+
+    counted = manifest_stats(read_manifest(manifest))
+    if as_json:
+        _print_json(_stats_as_json(counted))
+    else:
+        _print_stats(counted)
+
+
+def _stats_as_json(counted: ManifestStats) -> dict[str, object]:
+    raw = asdict(counted)
+    # JSON has no infinity: the last, open bin ends with null.
+    raw["histogram"] = [
+        {**bar, "end": None if bar["end"] == float("inf") else bar["end"]} for bar in raw["histogram"]
+    ]
+    return raw
+
+
+def _print_report(report: ValidationReport) -> None:
+    from jasper.data.validate import KINDS
+
+    if not report.faults:
+        typer.echo(f"{report.num_utterances} utterances, no faults")
+        return
+    rows = [(kind, str(count), KINDS[kind]) for kind, count in report.by_kind.items()]
+    _print_table(f"{report.num_utterances} utterances", ("fault", "count", "meaning"), rows)
+    shown = report.faults[:MAX_EXAMPLES]
+    title = f"The first {len(shown)} of {len(report.faults)} faults"
+    examples = [(str(fault.line), fault.id, fault.kind, fault.message) for fault in shown]
+    _print_table(title, ("line", "id", "fault", "what was found"), examples)
+
+
+def _print_stats(counted: ManifestStats) -> None:
+    rows = [
+        ("utterances", f"{counted.num_utterances:,}"),
+        ("hours", f"{counted.hours:.2f}"),
+        ("shortest, median, mean, longest", _seconds_line(counted)),
+        ("words, distinct", f"{counted.num_words:,}, {counted.num_distinct_words:,}"),
+        ("speakers", f"{len(counted.speakers):,}"),
+        ("characters", " ".join(f"{character!r} {count:,}" for character, count in counted.alphabet.items())),
+    ]
+    _print_table("Manifest", ("", ""), rows)
+    largest = max((bar.num_utterances for bar in counted.histogram), default=0) or 1
+    bars = [
+        (
+            f"{bar.start:g} to {bar.end:g} s",
+            f"{bar.num_utterances:,}",
+            "█" * (40 * bar.num_utterances // largest),
+        )
+        for bar in counted.histogram
+    ]
+    _print_table("Durations", ("", "utterances", ""), bars)
+
+
+def _seconds_line(counted: ManifestStats) -> str:
+    seconds = (counted.min_duration, counted.median_duration, counted.mean_duration, counted.max_duration)
+    return ", ".join(f"{value:.2f} s" for value in seconds)
+
+
+def _print_json(raw: dict[str, object]) -> None:
+    typer.echo(json.dumps(raw, ensure_ascii=False, allow_nan=False))
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title, show_header=any(columns))
+    for row in rows:
+        # Text: what comes from files is no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Corpora and manifests in, checked utterances and training batches out."""

@@ -1,0 +1,88 @@
+"""Waves in, changed waves and SpecAugment's spans out: a function of (seed, epoch, utterance)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jasper.audio import read_audio, resample
+from jasper.config import AugmentConfig
+from jasper.data.manifest import read_manifest
+from jasper.types import FloatArray, Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Half-open spans to hide: freq (num_masks, 2) in mel bins, time (num_masks, 2) in frames."""
+
+    freq: NDArray[np.int64]
+    time: NDArray[np.int64]
+
+
+def utterance_rng(seed: int, epoch: int, utterance_id: str) -> np.random.Generator:
+    """A generator that depends on these three alone, not on the worker, the batch or the past."""
+    digest = hashlib.blake2b(utterance_id.encode(), digest_size=8).digest()
+    return np.random.default_rng((seed, epoch, int.from_bytes(digest, "little")))
+
+
+class Augmenter:
+    """Speed, noise and gain on the wave; spans for the features."""
+
+    def __init__(self, config: AugmentConfig, sample_rate: int) -> None:
+        self.config = config
+        self.sample_rate = sample_rate
+        self.noise: Sequence[Utterance] = [clip for path in config.noise for clip in read_manifest(path)]
+
+    def augment_wave(self, wave: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Change speed (and pitch), mix in noise, change the level. Returns a new wave (N',) within [-1, 1]."""
+        config = self.config
+        if config.speed != (1.0, 1.0) and rng.random() < config.speed_probability:
+            wave = change_speed(wave, rng.uniform(*config.speed))
+        if self.noise and rng.random() < config.noise_probability:
+            wave = mix(wave, self._noise(wave.size, rng), rng.uniform(*config.noise_snr_db))
+        if config.gain_db != (0.0, 0.0):
+            wave = wave * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
+        return np.clip(wave, -1, 1)
+
+    def draw_spans(self, num_mels: int, num_frames: int, rng: np.random.Generator) -> Spans:
+        """Draw SpecAugment's spans (Park et al. 2019) for features (num_mels, num_frames)."""
+        config = self.config
+        time_width = min(config.time_width, int(config.time_fraction * num_frames))
+        return Spans(
+            freq=_spans(config.freq_masks, min(config.freq_width, num_mels), num_mels, rng),
+            time=_spans(config.time_masks, time_width, num_frames, rng),
+        )
+
+    def _noise(self, num_samples: int, rng: np.random.Generator) -> FloatArray:
+        """A random stretch of a random clip, repeated if it is too short."""
+        clip = self.noise[int(rng.integers(len(self.noise)))]
+        seconds = num_samples / self.sample_rate
+        start = rng.uniform(0, max(0.0, clip.duration - seconds))
+        span = min(seconds, clip.duration - start)
+        noise = read_audio(clip.path, self.sample_rate, offset=clip.offset + start, duration=span)
+        return np.asarray(np.resize(noise, num_samples), dtype=np.float32)
+
+
+def change_speed(wave: FloatArray, factor: float) -> FloatArray:
+    """Play `factor` times as fast, pitch and all."""
+    # Whole rates, as fine as 1 in 1000: soxr then keeps its filters small.
+    return resample(wave, round(1000 * factor), 1000)
+
+
+def mix(wave: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
+    """Add noise at a signal-to-noise ratio measured over the whole wave; silent noise or speech adds nothing."""
+    power, noise_power = float(np.mean(wave**2)), float(np.mean(noise**2))
+    if power == 0 or noise_power == 0:
+        return wave
+    scale = np.sqrt(power / noise_power / 10 ** (snr_db / 10))
+    return wave + np.float32(scale) * noise
+
+
+def _spans(count: int, width: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    widths = rng.integers(0, width + 1, size=count)
+    starts = (rng.random(count) * (size - widths + 1)).astype(np.int64)
+    return np.stack([starts, starts + widths], axis=1).reshape(count, 2)

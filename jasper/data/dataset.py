@@ -1,0 +1,142 @@
+"""Utterances in, `Batch` out: reading, augmenting and padding, in NumPy, in any worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jasper.audio import read_audio, trim_silence
+from jasper.config import Config, FeatureConfig
+from jasper.data.augment import Augmenter, Spans, utterance_rng
+from jasper.errors import AudioError, TextError
+from jasper.features import num_frames
+from jasper.text import Tokenizer, get_normalizer, min_frames
+from jasper.types import FloatArray, IntArray, Utterance
+
+T = TypeVar("T", np.float32, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One utterance, ready: wave (N,), tokens, and what SpecAugment hides."""
+
+    id: str
+    wave: FloatArray
+    tokens: IntArray
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples padded together; `lengths` in samples, `token_lengths` in tokens.
+
+    waves (B, N), tokens (B, U) padded with 0, freq_spans and time_spans (B, num_masks, 2).
+    `faults` are the utterances that could not be used, with the reason.
+    """
+
+    ids: tuple[str, ...]
+    waves: FloatArray
+    lengths: IntArray
+    tokens: IntArray
+    token_lengths: IntArray
+    freq_spans: IntArray
+    time_spans: IntArray
+    faults: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_utterance(
+    utterance: Utterance, sample_rate: int, *, channel: int | None = None, trim: bool = False
+) -> FloatArray:
+    """Read the wave (N,) of an utterance, joined ones part by part with their pauses.
+
+    Pauses and the parts' edges carry no sound of their own: the pause is digital silence.
+    """
+    if utterance.parts:
+        pieces: list[FloatArray] = []
+        for part, pause in zip(utterance.parts, utterance.pauses, strict=True):
+            pieces.append(read_utterance(part, sample_rate, channel=channel, trim=trim))
+            pieces.append(np.zeros(round(pause * sample_rate), dtype=np.float32))
+        return np.concatenate(pieces)
+    wave = read_audio(
+        utterance.path,
+        sample_rate,
+        offset=utterance.offset,
+        duration=utterance.duration if utterance.duration > 0 else None,
+        channel=channel,
+    )
+    return trim_silence(wave, sample_rate) if trim else wave
+
+
+class TrainingSet:
+    """Turns utterances into examples; the same example for the same (seed, epoch, utterance), always."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.tokenizer = Tokenizer(config.text.labels)
+        self.normalize = get_normalizer(config.text.normalizer)
+        self.augmenter = Augmenter(config.augment, config.features.sample_rate)
+
+    def example(self, utterance: Utterance, epoch: int) -> Example:
+        """Read and augment one utterance. Raises AudioError or TextError."""
+        config = self.config
+        rng = utterance_rng(config.train.seed, epoch, utterance.id)
+        sample_rate = config.features.sample_rate
+        wave = read_utterance(
+            utterance, sample_rate, channel=config.data.channel, trim=config.data.trim_silence
+        )
+        wave = self.augmenter.augment_wave(wave, rng)
+        frames = num_frames(config.features, wave.size)
+        spans = self.augmenter.draw_spans(config.features.num_mels, frames, rng)
+        tokens = np.array(self.tokenizer.encode(self.normalize(utterance.text)), dtype=np.int64)
+        return Example(utterance.id, wave, tokens, spans)
+
+    def batch(self, utterances: Sequence[Utterance], epoch: int) -> Batch:
+        """Make one batch; what cannot be read is left out and named in `faults`."""
+        examples: list[Example] = []
+        faults: list[str] = []
+        for utterance in utterances:
+            try:
+                example = self.example(utterance, epoch)
+                self._check_feasible(example)
+                examples.append(example)
+            except (AudioError, TextError) as error:
+                faults.append(f"{utterance.id}: {error}")
+        return collate(examples, self.config.features, tuple(faults))
+
+    def _check_feasible(self, example: Example) -> None:
+        """CTC has no path, and an infinite loss, where the transcript needs more steps than there are."""
+        frames = num_frames(self.config.features, example.wave.size)
+        steps, needed = self.config.network.num_steps(frames), min_frames(example.tokens.tolist())
+        if needed > steps:
+            raise TextError(f"the transcript needs {needed} output steps, the audio gives {steps}")
+
+
+def collate(examples: Sequence[Example], features: FeatureConfig, faults: tuple[str, ...] = ()) -> Batch:
+    """Pad examples together, to whole hops so that the number of different shapes stays small."""
+    waves = [example.wave for example in examples]
+    tokens = [example.tokens for example in examples]
+    no_spans = np.zeros((0, 0, 2), dtype=np.int64)
+    return Batch(
+        ids=tuple(example.id for example in examples),
+        waves=_pad(waves, np.float32),
+        lengths=np.array([wave.size for wave in waves], dtype=np.int64),
+        tokens=_pad(tokens, np.int64),
+        token_lengths=np.array([row.size for row in tokens], dtype=np.int64),
+        freq_spans=np.stack([e.spans.freq for e in examples]) if examples else no_spans,
+        time_spans=np.stack([e.spans.time for e in examples]) if examples else no_spans,
+        faults=faults,
+    )
+
+
+def _pad(rows: Sequence[NDArray[T]], dtype: type[T]) -> NDArray[T]:
+    padded = np.zeros((len(rows), max((row.size for row in rows), default=0)), dtype=dtype)
+    for index, row in enumerate(rows):
+        padded[index, : row.size] = row
+    return padded

@@ -1,0 +1,87 @@
+"""Manifests in, the utterances that a training can use out, and why it cannot use the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jasper.config import Config
+from jasper.data.manifest import read_manifest
+from jasper.features import num_frames
+from jasper.text import Tokenizer, get_normalizer, min_frames
+from jasper.types import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An utterance that is left out of training, and why."""
+
+    utterance: Utterance
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What training uses and what it refuses."""
+
+    utterances: tuple[Utterance, ...]
+    refused: tuple[Refused, ...]
+
+    def summary(self) -> str:
+        """One line for the log."""
+        hours = sum(u.duration for u in self.utterances) / 3600
+        kinds = Counter(refused.kind for refused in self.refused)
+        left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
+        return f"training on {len(self.utterances)} utterances, {hours:.2f} h; refused: {left_out}"
+
+
+def read_training(config: Config) -> Selection:
+    """Read the training manifests and keep what the settings allow and CTC can align.
+
+    Feasibility is checked at the highest speed that augmentation may choose.
+    """
+    utterances = _read(config, config.data.train)
+    tokenizer, normalize = Tokenizer(config.text.labels), get_normalizer(config.text.normalizer)
+    kept: list[Utterance] = []
+    refused: list[Refused] = []
+    seen: set[str] = set()
+    for utterance in utterances:
+        fault = _fault(utterance, config, tokenizer, normalize(utterance.text))
+        if utterance.id in seen:
+            fault = ("given twice", "an utterance of this id came before")
+        seen.add(utterance.id)
+        if fault is None:
+            kept.append(utterance)
+        else:
+            refused.append(Refused(utterance, *fault))
+    return Selection(tuple(kept[: config.data.max_utterances]), tuple(refused))
+
+
+def read_dev(config: Config) -> list[Utterance]:
+    """Read the dev manifests; nothing is left out but excluded speakers."""
+    return _read(config, config.data.dev)
+
+
+def _read(config: Config, paths: Sequence[object]) -> list[Utterance]:
+    excluded = set(config.data.exclude_speakers)
+    utterances = [utterance for path in paths for utterance in read_manifest(str(path))]
+    return [utterance for utterance in utterances if utterance.speaker not in excluded]
+
+
+def _fault(utterance: Utterance, config: Config, tokenizer: Tokenizer, text: str) -> tuple[str, str] | None:
+    data = config.data
+    if utterance.duration < data.min_duration:
+        return "too short", f"{utterance.duration:.2f} s, min_duration is {data.min_duration} s"
+    if utterance.duration > data.max_duration:
+        return "too long", f"{utterance.duration:.2f} s, max_duration is {data.max_duration} s"
+    unknown = tokenizer.unknown(text)
+    if unknown:
+        return "with unknown characters", f"the labels have no {', '.join(map(repr, sorted(unknown)))}"
+    shortest = utterance.duration / config.augment.speed[1]
+    frames = num_frames(config.features, int(shortest * config.features.sample_rate))
+    steps, needed = config.network.num_steps(frames), min_frames(tokenizer.encode(text))
+    if needed > steps:
+        return "too dense", f"the transcript needs {needed} output steps, the audio gives {steps}"
+    return None

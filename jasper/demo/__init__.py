@@ -1,0 +1,1 @@
+"""A small corpus that speaks itself, and a tiny network that learns it: `jasper demo`."""

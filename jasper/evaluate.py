@@ -1,0 +1,63 @@
+"""A model and utterances in, a `Score` out: every utterance exactly once, none dropped, none cropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jasper.data.batches import cut_batches
+from jasper.data.dataset import read_utterance
+from jasper.metrics import score, score_utterance
+from jasper.model import Model, Recognition
+from jasper.progress import progress_bar
+from jasper.types import Score, Utterance
+
+BATCH_SIZE = 32
+BATCH_SECONDS = 240.0  # of padded audio at a time
+
+
+def recognize_utterances(
+    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None, trim: bool = False
+) -> Iterator[tuple[int, Recognition]]:
+    """Yield (index, recognition) for every utterance, in an order that keeps padding small."""
+    durations = np.array([utterance.duration for utterance in utterances], dtype=np.float64)
+    order = np.argsort(-durations, kind="stable")
+    with progress_bar("recognising", float(durations.sum())) as advance:
+        for batch in cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS):
+            waves = [
+                read_utterance(utterances[index], model.sample_rate, channel=channel, trim=trim)
+                for index in batch
+            ]
+            yield from zip(batch, model.recognize(waves), strict=True)
+            advance(float(durations[batch].sum()))
+
+
+def evaluate(
+    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None, trim: bool = False
+) -> Score:
+    """Score a model on utterances; references go through the model's own normaliser.
+
+    Raises AudioError, naming the file, where one cannot be read: a score of fewer utterances than were
+    given would be no score of the set.
+    """
+    texts = [""] * len(utterances)
+    for index, recognition in recognize_utterances(model, utterances, channel=channel, trim=trim):
+        texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+    return score_texts(model, utterances, texts)
+
+
+def score_texts(model: Model, utterances: Sequence[Utterance], texts: Sequence[str]) -> Score:
+    """Score hypotheses, one for each utterance, in the same order."""
+    return score(
+        [
+            score_utterance(
+                utterance.id,
+                model.normalize(utterance.text),
+                text,
+                speaker=utterance.speaker,
+                duration=utterance.duration,
+            )
+            for utterance, text in zip(utterances, texts, strict=True)
+        ]
+    )

@@ -1,0 +1,87 @@
+"""A model directory in, a `Model` out: sound to features to log-probabilities to text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jasper.audio import read_audio
+from jasper.bundle import find_bundle, read_model_config
+from jasper.config import ModelConfig
+from jasper.decode import greedy
+from jasper.engines import Engine, load_engine
+from jasper.features import FeatureExtractor
+from jasper.text import Tokenizer, get_normalizer
+from jasper.types import FloatArray, Hypothesis, IntArray, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What the network made of one wave: its hypothesis and log_probs (T', V), valid steps only."""
+
+    hypothesis: Hypothesis
+    log_probs: FloatArray
+
+
+class Model:
+    """A recognizer: a configuration and an engine that runs its network."""
+
+    def __init__(self, config: ModelConfig, engine: Engine) -> None:
+        self.config = config
+        self.engine = engine
+        self.extractor = FeatureExtractor(config.features)
+        self.tokenizer = Tokenizer(config.text.labels)
+        self.normalize = get_normalizer(config.text.normalizer)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the waves that the model takes, in Hz."""
+        return self.config.features.sample_rate
+
+    def features(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
+        """Map waves, each (N,) at `sample_rate`, to features (B, num_mels, T) and lengths (B,) in frames."""
+        return self.extractor(waves)
+
+    def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
+        """Map features (B, num_mels, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
+        return self.engine.log_probs(features, lengths)
+
+    def recognize(self, waves: Sequence[FloatArray]) -> list[Recognition]:
+        """Run a batch of waves; each gives what it gives alone, whatever stands beside it."""
+        log_probs, lengths = self.log_probs(*self.features(waves))
+        hypotheses = greedy(log_probs, lengths, self.tokenizer.blank)
+        return [
+            Recognition(hypothesis, log_probs[row, : lengths[row]])
+            for row, hypothesis in enumerate(hypotheses)
+        ]
+
+    def transcribe(self, audio: str | Path | FloatArray, *, channel: int | None = None) -> Transcript:
+        """Transcribe a file, or a wave (N,) at `sample_rate`. Raises AudioError for what cannot be read."""
+        if isinstance(audio, (str, Path)):
+            path: Path | None = Path(audio)
+            wave = read_audio(audio, self.sample_rate, channel=channel)
+        else:
+            path, wave = None, np.asarray(audio, dtype=np.float32)
+        hypothesis = self.recognize([wave])[0].hypothesis
+        text = self.tokenizer.decode(hypothesis.tokens).strip()
+        return Transcript(text, wave.size / self.sample_rate, hypothesis.score, path)
+
+    def transcribe_many(
+        self, paths: Sequence[str | Path], *, channel: int | None = None
+    ) -> Iterator[Transcript]:
+        """Transcribe files one after the other, in the order given."""
+        for path in paths:
+            yield self.transcribe(path, channel=channel)
+
+
+def load(path: str | Path, engine: str = "auto", device: str = "auto") -> Model:
+    """Load a model directory (or the best model of a training run).
+
+    `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto.
+    Raises ModelError when the directory is no model or its weights do not fit its configuration.
+    """
+    directory = find_bundle(path)
+    return Model(read_model_config(directory), load_engine(directory, engine, device))

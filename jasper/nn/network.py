@@ -1,0 +1,120 @@
+"""Features in, log-probabilities out: Jasper and QuartzNet, built from a NetworkConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jasper.config import BlockConfig, NetworkConfig
+
+
+class Jasper(nn.Module):
+    """Encoder of convolutional blocks and a 1×1 head (Li et al. 2019; separable: Kriman et al. 2019).
+
+    Padding never reaches a valid step: the input of every convolution is set to zero past its row's length,
+    so each row of a batch gives what it gives alone (in evaluation mode).
+    """
+
+    def __init__(self, config: NetworkConfig, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList()
+        width = num_features
+        dense_widths: list[int] = []
+        for block in expand(config.blocks):
+            sources: list[int] = []
+            if block.residual == "dense":
+                dense_widths.append(width)
+                sources = list(dense_widths)
+            elif block.residual == "plain":
+                sources = [width]
+            self.blocks.append(Block(block, width, sources, config))
+            width = block.filters
+        self.head = nn.Conv1d(width, num_classes, 1)
+        self.apply(_initialize)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', num_classes), lengths.
+
+        log_probs are float32 natural logarithms, also under autocast; past a row's length they mean nothing.
+        """
+        x = features
+        dense_inputs: list[Tensor] = []
+        for module in self.blocks:
+            assert isinstance(module, Block)
+            if module.config.residual == "dense":
+                dense_inputs.append(x)
+                sources: Sequence[Tensor] = dense_inputs
+            else:
+                sources = [x]
+            x, lengths = module(x, lengths, sources)
+        logits = self.head(x).transpose(1, 2)
+        return logits.float().log_softmax(dim=-1), lengths
+
+
+class Block(nn.Module):
+    """`repeat` sub-blocks; the residual sources join, each by a 1×1 convolution, before the last ReLU."""
+
+    def __init__(self, config: BlockConfig, width: int, sources: list[int], network: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [width] + [config.filters] * (config.repeat - 1)
+        self.convs = nn.ModuleList(_convolution(config, w) for w in widths)
+        self.norms = nn.ModuleList(_norm(config.filters, network) for _ in widths)
+        self.residual_convs = nn.ModuleList(nn.Conv1d(w, config.filters, 1, bias=False) for w in sources)
+        self.residual_norms = nn.ModuleList(_norm(config.filters, network) for _ in sources)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor, sources: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map x (B, C, T) to (B, filters, T'); `sources` are the residual's inputs, x the last of them."""
+        mask = valid_mask(lengths, x.shape[2])
+        out_lengths = self.config.num_steps(lengths)
+        last = len(self.convs) - 1
+        for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = norm(conv(x * mask))
+            if index == 0:
+                mask = valid_mask(out_lengths, x.shape[2])
+            if index < last:
+                x = self.dropout(torch.relu(x))
+        if self.residual_convs:
+            for source, conv, norm in zip(sources, self.residual_convs, self.residual_norms, strict=True):
+                x = x + norm(conv(source * mask))
+        return self.dropout(torch.relu(x)), out_lengths
+
+
+def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:
+    """The blocks one by one, each `count` times."""
+    return [block for block in blocks for _ in range(block.count)]
+
+
+def valid_mask(lengths: Tensor, num_steps: int) -> Tensor:
+    """True at the valid steps of each row (B, 1, num_steps)."""
+    return (torch.arange(num_steps, device=lengths.device) < lengths[:, None])[:, None]
+
+
+def _convolution(config: BlockConfig, width: int) -> nn.Module:
+    filters = width if config.separable else config.filters
+    temporal = nn.Conv1d(
+        width,
+        filters,
+        config.kernel,
+        stride=config.stride,
+        padding=config.kernel // 2 * config.dilation,
+        dilation=config.dilation,
+        groups=width if config.separable else 1,
+        bias=False,
+    )
+    if not config.separable:
+        return temporal
+    return nn.Sequential(temporal, nn.Conv1d(width, config.filters, 1, bias=False))
+
+
+def _norm(width: int, network: NetworkConfig) -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(width, eps=network.norm_eps, momentum=network.norm_momentum)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv1d):
+        nn.init.xavier_uniform_(module.weight)

@@ -1,0 +1,42 @@
+"""A configuration in, a network out; and its weights as NumPy arrays, in and out."""
+
+from __future__ import annotations
+
+import torch
+
+from jasper.bundle import Weights
+from jasper.config import ModelConfig
+from jasper.errors import ModelError
+from jasper.nn.network import Jasper
+
+
+def build_network(config: ModelConfig) -> Jasper:
+    """The network of a configuration, with fresh weights."""
+    return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
+
+
+def load_weights(network: Jasper, weights: Weights, source: str) -> None:
+    """Copy weights into a network; a missing, extra or misshapen one raises ModelError with its name."""
+    expected = model_state(network)
+    faults = [f"{name} is missing" for name in expected if name not in weights]
+    faults += [f"{name} is unknown" for name in weights if name not in expected]
+    faults += [
+        f"{name} has shape {tuple(weights[name].shape)}, not {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in weights and tuple(weights[name].shape) != tuple(value.shape)
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ModelError(f"{source}: {'; '.join(faults[:5])}{more}")
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, strict=False)
+
+
+def network_weights(network: Jasper) -> Weights:
+    """The weights of a network as NumPy arrays, copied."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in model_state(network).items()}
+
+
+def model_state(network: Jasper) -> dict[str, torch.Tensor]:
+    """What a model directory keeps: all but the batch counters, which a fixed momentum never reads."""
+    state = network.state_dict()
+    return {name: value for name, value in state.items() if not name.endswith(".num_batches_tracked")}

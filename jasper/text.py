@@ -1,0 +1,105 @@
+"""Transcripts in, label indices out, and back; by way of a named normaliser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from jasper.errors import ConfigError, TextError
+from jasper.normalize import basic, english
+
+
+def lower(text: str) -> str:
+    """Lower case, nothing else."""
+    return text.lower().strip()
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {
+    "english": english,
+    "basic": basic,
+    "lower": lower,
+    "none": str.strip,
+}
+
+
+def get_normalizer(name: str) -> Callable[[str], str]:
+    """Find a normaliser by the name that configurations use."""
+    try:
+        return NORMALIZERS[name]
+    except KeyError:
+        raise ConfigError(f"{name!r} is not a normalizer; known are {', '.join(NORMALIZERS)}") from None
+
+
+class Tokenizer:
+    """Spells text with a network's labels, one index a character. The blank is the index after the last."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = _checked(labels, "labels")
+        self._index = {label: index for index, label in enumerate(self.labels)}
+
+    @property
+    def blank(self) -> int:
+        return len(self.labels)
+
+    def unknown(self, text: str) -> set[str]:
+        """The characters of a text that are not labels."""
+        return set(text) - self._index.keys()
+
+    def encode(self, text: str) -> list[int]:
+        """Indices of the characters; raises TextError that names those which are not labels."""
+        unknown = self.unknown(text)
+        if unknown:
+            raise TextError(
+                f"not among the labels: {', '.join(map(repr, sorted(unknown)))} in {text!r:.80}; "
+                "choose a normalizer that removes them or add them to the labels"
+            )
+        return [self._index[char] for char in text]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of label indices; raises TextError for the blank and for indices beyond it."""
+        tokens = list(tokens)
+        strange = sorted({token for token in tokens if not 0 <= token < self.blank})
+        if strange:
+            raise TextError(f"tokens {strange} are not indices of the {self.blank} labels")
+        return "".join(self.labels[token] for token in tokens)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Read a UTF-8 file of one label a line; the space is a line of one space or the word `<space>`."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    if lines[-1] == "":
+        lines.pop()
+    return _checked([" " if line == "<space>" else line for line in lines], str(path))
+
+
+def labels_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """The characters that occur in normalised texts, sorted, the space first where there is one."""
+    alphabet: set[str] = set()
+    for text in texts:
+        alphabet.update(text)
+    return tuple(sorted(alphabet, key=lambda char: (char != " ", char)))
+
+
+def min_frames(tokens: Sequence[int]) -> int:
+    """Encoder steps of the shortest CTC alignment: one a token, and a blank inside each immediate repeat."""
+    return len(tokens) + sum(first == second for first, second in pairwise(tokens))
+
+
+def _checked(labels: Sequence[str], source: str) -> tuple[str, ...]:
+    if not labels:
+        raise ConfigError(f"{source}: there is no label")
+    for number, label in enumerate(labels, start=1):
+        if len(label) != 1:
+            found = "empty" if not label else f"{label!r}"
+            raise ConfigError(f"{source}: label {number} is {found}; a label is one character")
+    repeated = sorted({label for label in labels if list(labels).count(label) > 1})
+    if repeated:
+        raise ConfigError(f"{source}: labels are given twice: {repeated}")
+    return tuple(labels)

@@ -1,0 +1,63 @@
+"""Training state in, files out and back; a damaged newest file falls back to the one before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jasper.bundle import atomic_file
+from jasper.errors import CheckpointError
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{9})\.pt")
+
+State = dict[str, Any]
+
+
+def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path:
+    """Write the state of a step and remove all but the newest `keep`.
+
+    Raises CheckpointError when it cannot be written; the older ones are untouched then.
+    """
+    path = directory / f"step-{step:09d}.pt"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            torch.save({"format": FORMAT, "step": step, **state}, temporary)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk as a RuntimeError of its zip writer.
+        raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from None
+    for old in list_checkpoints(directory)[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | None:
+    """Read the newest checkpoint that is whole; None when there is none at all.
+
+    Raises CheckpointError when there are some but none can be read.
+    """
+    paths = list_checkpoints(directory)
+    for path in paths:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["format"] == FORMAT:
+                return dict(state)
+            reason = f"has format {state['format']}, this version reads {FORMAT}"
+        except Exception as error:
+            reason = f"is damaged ({type(error).__name__})"
+        warn(f"{path} {reason}; falling back to the checkpoint before it")
+    if paths:
+        raise CheckpointError(
+            f"{directory}: none of {len(paths)} checkpoints can be read; remove them to start anew"
+        )
+    return None
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints, newest first."""
+    return sorted((p for p in directory.glob("step-*.pt") if _NAME.fullmatch(p.name)), reverse=True)

@@ -1,0 +1,67 @@
+"""Utterances of an epoch in, groups of batches (one group a step) out, made by worker processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from jasper.config import Config
+from jasper.data.batches import epoch_batches
+from jasper.data.dataset import Batch, TrainingSet
+from jasper.data.join import join_clips
+from jasper.types import Utterance
+
+Group = list[list[Utterance]]
+
+
+class EpochGroups(Dataset[list[Batch]]):
+    """Map-style: index of an optimizer step in the epoch -> its batches."""
+
+    def __init__(self, training_set: TrainingSet, groups: Sequence[Group], epoch: int) -> None:
+        self.training_set = training_set
+        self.groups = groups
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> list[Batch]:
+        return [self.training_set.batch(utterances, self.epoch) for utterances in self.groups[index]]
+
+
+def epoch_groups(utterances: Sequence[Utterance], config: Config, epoch: int) -> list[Group]:
+    """The steps of an epoch, each `accumulation` batches: a pure function of its arguments."""
+    seed, count = config.train.seed, config.train.accumulation
+    if config.data.join is not None:
+        utterances = join_clips(utterances, config.data.join, seed, epoch)
+    batches = epoch_batches([u.duration for u in utterances], config.data, seed, epoch)
+    filled = [[utterances[index] for index in batch] for batch in batches]
+    return [filled[start : start + count] for start in range(0, len(filled), count)]
+
+
+def load_groups(
+    training_set: TrainingSet, groups: Sequence[Group], epoch: int, num_workers: int
+) -> Iterator[list[Batch]]:
+    """Yield the batches of each group, in order, read ahead by `num_workers` processes."""
+    loader = DataLoader(
+        EpochGroups(training_set, groups, epoch),
+        batch_size=None,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_start_worker,
+        # A generator of its own: the loader must not draw from the one that dropout uses.
+        generator=torch.Generator(),
+    )
+    yield from loader
+
+
+def _as_it_is(batches: list[Batch]) -> list[Batch]:
+    return batches
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to end them cleanly

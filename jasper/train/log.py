@@ -1,0 +1,65 @@
+"""Numbers in; a JSON-lines log, TensorBoard events and lines on the terminal out."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+class RunLog:
+    """`log.jsonl`, TensorBoard events and `refused.jsonl` of a run directory."""
+
+    def __init__(self, directory: Path, step: int) -> None:
+        """Open the log to go on after `step`; what an interrupted run wrote past it is dropped."""
+        self.path = directory / "log.jsonl"
+        if self.path.exists():
+            rows = [row for row in read_log(self.path) if row["step"] <= step]
+            self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8")
+        self._writer = _tensorboard(directory / "tensorboard", step)
+
+    def row(self, step: int, **values: Any) -> None:
+        """Write one row; numbers go to TensorBoard too. Not-finite numbers are written as text."""
+        safe = {k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **safe}) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._writer.add_scalar(name, value, step)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def say(message: str) -> None:
+    """Print a line to standard error, where the progress bar is."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a log; a last line that was cut off by a crash is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _tensorboard(directory: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(directory), purge_step=step + 1)

@@ -1,0 +1,18 @@
+"""Log-probabilities and tokens in, one CTC loss an utterance out."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def ctc_losses(
+    log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor, blank: int
+) -> Tensor:
+    """Negative log-likelihood (B,) of tokens (B, U) under log_probs (B, T', V), in float32 natural logarithms.
+
+    Infinite where a transcript needs more steps than its row has: such utterances must be refused before.
+    """
+    return functional.ctc_loss(
+        log_probs.float().transpose(0, 1), tokens, lengths, token_lengths, blank=blank, reduction="none"
+    )

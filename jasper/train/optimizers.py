@@ -1,0 +1,86 @@
+"""Parameters in, an optimizer out: NovoGrad, written here, and PyTorch's AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from jasper.config import OptimizerConfig
+
+
+class NovoGrad(Optimizer):
+    """Stochastic gradient descent with layer-wise normalised gradients (Ginsburg et al. 2019, arXiv 1905.11286).
+
+    The second moment is one number a tensor: v ← β₂ v + (1 − β₂) ‖g‖², begun with ‖g‖². The first is
+    m ← β₁ m + g / (√v + ε) + d w, with weight decay d decoupled from the norm; then w ← w − λ m.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.95, 0.0),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            beta1, beta2 = group["betas"]
+            grads = [p.grad for p in params]
+            squares = [norm.square() for norm in torch._foreach_norm(grads)]
+            moments, velocities = [], []
+            for param, square in zip(params, squares, strict=True):
+                state = self.state[param]
+                if not state:
+                    state["moment"] = torch.zeros_like(param)
+                    state["velocity"] = square.clone()
+                else:
+                    state["velocity"].mul_(beta2).add_(square, alpha=1 - beta2)
+                moments.append(state["moment"])
+                velocities.append(state["velocity"])
+            scaled = torch._foreach_div(grads, [v.sqrt() + group["eps"] for v in velocities])
+            torch._foreach_add_(scaled, params, alpha=group["weight_decay"])
+            torch._foreach_mul_(moments, beta1)
+            torch._foreach_add_(moments, scaled)
+            torch._foreach_add_(params, moments, alpha=-group["lr"])
+
+
+def _novograd(network: nn.Module, config: OptimizerConfig) -> Optimizer:
+    betas = config.betas or (0.95, 0.0)  # NVIDIA's recipe; the paper has 0.95, 0.98
+    return NovoGrad(network.parameters(), config.learning_rate, betas, config.eps, config.weight_decay)
+
+
+def _adamw(network: nn.Module, config: OptimizerConfig) -> Optimizer:
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    # Scales and biases are not decayed.
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        groups,
+        lr=config.learning_rate,
+        betas=config.betas or (0.9, 0.98),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, OptimizerConfig], Optimizer]] = {
+    "novograd": _novograd,
+    "adamw": _adamw,
+}
+
+
+def build_optimizer(network: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """The configured optimizer over a network's parameters."""
+    return OPTIMIZERS[config.name](network, config)

@@ -1,0 +1,199 @@
+"""A configuration in, a `Run` out: the network, optimizer, data and files of one training, restored or fresh."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from jasper.bundle import atomic_file, find_bundle, read_weights, write_bundle
+from jasper.config import Config, dump_yaml
+from jasper.data.dataset import Batch, TrainingSet
+from jasper.data.selection import Selection, read_dev, read_training
+from jasper.errors import CheckpointError, ConfigError, TrainingError
+from jasper.nn import TorchFeatures
+from jasper.nn.device import pick_device, pick_precision
+from jasper.nn.spec_augment import hide_spans
+from jasper.nn.weights import build_network, load_weights, network_weights
+from jasper.train.average import MovingAverage
+from jasper.train.checkpoint import State, load_checkpoint, save_checkpoint
+from jasper.train.log import RunLog, say
+from jasper.train.loss import ctc_losses
+from jasper.train.optimizers import build_optimizer
+from jasper.train.place import Place
+from jasper.train.validate import DevScore, validate
+
+
+class Run:
+    """Everything that a training holds. What changes from step to step is in `state()` and nowhere else.
+
+    Random numbers are no part of it: augmentation is a function of (seed, epoch, utterance), the order of
+    (seed, epoch), dropout and dither of (seed, step).
+    """
+
+    def __init__(self, config: Config, resume: bool) -> None:
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.config = config
+        self.directory = config.train.out
+        self.device = pick_device(config.train.device)
+        self.selection = read_training(config)
+        if not self.selection.utterances:
+            raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
+        self.dev = read_dev(config)
+        self.training_set = TrainingSet(config)
+        torch.manual_seed(config.train.seed)
+        self.network = build_network(config.model).to(self.device).train()
+        self.features = TorchFeatures(config.features).to(self.device).train()
+        if config.train.init is not None:
+            load_weights(self.network, read_weights(find_bundle(config.train.init)), str(config.train.init))
+        self.average = MovingAverage(self.network, config.train.ema)
+        self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.precision = pick_precision(config.train.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+        self.step = self.epoch = self.group = 0  # optimizer steps in all; place in the order of training
+        self.loss = math.nan  # of the last step
+        self.skipped = 0  # steps in a row whose loss was not finite
+        self._audio = self._since = 0.0  # seconds of audio since a moment, for `speed`
+        self.best: DevScore | None = None
+        restored = load_checkpoint(self.directory / "checkpoints", say) if resume else None
+        if restored is not None:
+            self.restore(restored)
+        _prepare_directory(self.directory, config, self.selection, resume)
+        self.log = RunLog(self.directory, self.step)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch or `max_steps` is reached."""
+        limit = self.config.train.max_steps
+        return self.epoch >= self.config.train.epochs or (limit is not None and self.step >= limit)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The CTC losses (B,) of a batch, augmented on the device."""
+        waves = torch.from_numpy(batch.waves).to(self.device)
+        features, lengths = self.features(waves, torch.from_numpy(batch.lengths).to(self.device))
+        freq_spans, time_spans = torch.from_numpy(batch.freq_spans), torch.from_numpy(batch.time_spans)
+        features = hide_spans(features, freq_spans.to(self.device), time_spans.to(self.device))
+        mixed = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=mixed):
+            log_probs, out_lengths = self.network(features, lengths)
+        tokens = torch.from_numpy(batch.tokens).to(self.device)
+        token_lengths = torch.from_numpy(batch.token_lengths).to(self.device)
+        return ctc_losses(log_probs, out_lengths, tokens, token_lengths, self.training_set.tokenizer.blank)
+
+    def seed_step(self) -> None:
+        """Make the random numbers of the coming step a function of (seed, step)."""
+        torch.manual_seed(self.config.train.seed * 1_000_000_007 + self.step)
+
+    def advance(self, place: Place, loss: float) -> None:
+        """Count a step."""
+        self.step += 1
+        self.loss = loss
+        last = place.group + 1 == place.num_groups
+        self.epoch, self.group = (place.epoch + 1, 0) if last else (place.epoch, place.group + 1)
+
+    def report_fault(self, fault: str) -> None:
+        """Log an utterance that could not be used in this step."""
+        say(f"left out of step {self.step + 1}: {fault}")
+        self.log.row(self.step + 1, fault=fault)
+
+    def skip_step(self, ids: list[str]) -> None:
+        """Log a loss that is not finite; too many in a row end the run, the last checkpoint untouched."""
+        self.skipped += 1
+        self.optimizer.zero_grad()
+        named = ", ".join(ids) or "a sum over the batch"
+        say(f"step {self.step + 1} skipped: the loss is not finite ({named})")
+        self.log.row(self.step + 1, skipped=ids)
+        if self.skipped > self.config.train.max_skipped:
+            raise TrainingError(
+                f"the loss was not finite {self.skipped} steps in a row, last at {named}; the last checkpoint "
+                f"in {self.directory} is good: lower optimizer.learning_rate or look at these utterances"
+            )
+
+    def count_audio(self, batches: Sequence[Batch]) -> None:
+        """Count the audio of a step, for `speed`."""
+        if not self._audio:
+            self._since = time.monotonic()
+        self._audio += sum(float(batch.lengths.sum()) for batch in batches) / self.config.features.sample_rate
+
+    def speed(self) -> float:
+        """Seconds of audio a second since the last call."""
+        elapsed = time.monotonic() - self._since
+        speed = self._audio / elapsed if self._audio and elapsed else 0.0
+        self._audio = 0.0
+        return speed
+
+    def evaluate(self) -> DevScore | None:
+        """Score the averaged network on dev, log it, and keep it in `best/` if its WER is the lowest so far."""
+        if not self.dev:
+            return None
+        score = validate(self.config, self.average.network, self.dev)
+        self.log.row(self.step, epoch=self.epoch, dev_loss=score.loss, dev_wer=score.wer, dev_cer=score.cer)
+        for sample in score.samples:
+            self.log.row(self.step, id=sample.id, reference=sample.reference, hypothesis=sample.hypothesis)
+        if score.better_than(self.best):
+            self.best = score
+            self.save_model("best")
+        return score
+
+    def save_model(self, name: str) -> Path:
+        """Write the averaged network as a model directory of the run."""
+        weights = network_weights(self.average.network)
+        return write_bundle(self.directory / name, self.config.model, weights)
+
+    def save(self) -> Path:
+        """Write a checkpoint."""
+        return save_checkpoint(
+            self.directory / "checkpoints", self.state(), self.step, self.config.train.keep
+        )
+
+    def state(self) -> State:
+        """All that `restore` needs for the next step to be the one that would have come."""
+        return {
+            "epoch": self.epoch,
+            "group": self.group,
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best": None if self.best is None else [self.best.loss, self.best.wer, self.best.cer],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on where a checkpoint was written."""
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(
+                f"{self.directory}: its checkpoints are of another network or optimizer; "
+                f"choose another train.out or remove it ({reason})"
+            ) from None
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.epoch, self.group = state["step"], state["epoch"], state["group"]
+        self.best = None if state["best"] is None else DevScore(*state["best"])
+
+
+def _prepare_directory(directory: Path, config: Config, selection: Selection, resume: bool) -> None:
+    """Write the resolved configuration and the refused utterances; without resume, clear older results."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            (directory / "log.jsonl").unlink(missing_ok=True)
+            for old in (directory / "checkpoints").glob("*.pt"):
+                old.unlink()
+        with atomic_file(directory / "config.yaml") as path:
+            path.write_text(dump_yaml(config), encoding="utf-8")
+        with atomic_file(directory / "refused.jsonl") as path, path.open("w", encoding="utf-8") as file:
+            for refused in selection.refused:
+                row = {"id": refused.utterance.id, "kind": refused.kind, "reason": refused.reason}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise CheckpointError(f"{directory}: the run directory cannot be written: {error}") from None

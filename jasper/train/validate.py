@@ -1,0 +1,69 @@
+"""The averaged network and the dev utterances in; loss, WER and CER out, with samples to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from jasper.config import Config
+from jasper.engines.torch import TorchEngine
+from jasper.errors import TextError
+from jasper.evaluate import recognize_utterances, score_texts
+from jasper.model import Model, Recognition
+from jasper.nn import Jasper
+from jasper.text import min_frames
+from jasper.train.loss import ctc_losses
+from jasper.types import ScoredUtterance, Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class DevScore:
+    """Loss is the mean over the utterances that CTC can align; WER and CER are over all."""
+
+    loss: float
+    wer: float
+    cer: float
+    samples: tuple[ScoredUtterance, ...] = ()
+
+    def better_than(self, other: DevScore | None) -> bool:
+        """By WER; CER and then loss break ties."""
+        return other is None or (self.wer, self.cer, self.loss) < (other.wer, other.cer, other.loss)
+
+
+def validate(config: Config, network: Jasper, utterances: Sequence[Utterance]) -> DevScore:
+    """Score a network in training exactly as `jasper eval` scores its model directory."""
+    device = next(network.parameters()).device
+    model = Model(config.model, TorchEngine(network, device))
+    texts = [""] * len(utterances)
+    losses: list[float] = []
+    data = config.data
+    recognized = recognize_utterances(model, utterances, channel=data.channel, trim=data.trim_silence)
+    for index, recognition in recognized:
+        texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+        loss = _loss(model, utterances[index].text, recognition)
+        if loss is not None:
+            losses.append(loss)
+    score = score_texts(model, utterances, texts)
+    mean = sum(losses) / len(losses) if losses else float("nan")
+    return DevScore(mean, score.wer, score.cer, score.utterances[: config.train.samples])
+
+
+def _loss(model: Model, text: str, recognition: Recognition) -> float | None:
+    """The loss of one utterance; None where the labels cannot spell it or CTC cannot align it."""
+    try:
+        tokens = model.tokenizer.encode(model.normalize(text))
+    except TextError:
+        return None
+    steps = len(recognition.log_probs)
+    if min_frames(tokens) > steps:
+        return None
+    losses = ctc_losses(
+        torch.from_numpy(recognition.log_probs)[None],
+        torch.tensor([steps]),
+        torch.tensor([tokens], dtype=torch.int64),
+        torch.tensor([len(tokens)]),
+        model.tokenizer.blank,
+    )
+    return float(losses[0])

@@ -1,0 +1,248 @@
+import subprocess
+import sys
+from itertools import groupby
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jasper.config import ENGLISH_LABELS
+from jasper.errors import ConfigError, MissingExtraError, TextError
+from jasper.text import NORMALIZERS, Tokenizer, get_normalizer, labels_of, min_frames, read_labels
+
+english = NORMALIZERS["english"]
+basic = NORMALIZERS["basic"]
+# Text where figures, signs and abbreviations meet, which plain random text seldom has.
+written = st.lists(
+    st.sampled_from(
+        ["£", "$", "€", "5", "1", "00", "2005", ".", ":", ",", "st", "St.", "p.m.", " ", "'", "’"]
+    )
+    | st.text(max_size=3),
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("£5", "five pounds"),
+        ("£1", "one pound"),
+        ("£3.50", "three pounds fifty pence"),
+        ("£0.01", "one penny"),
+        ("£5m", "five million pounds"),
+        ("£", "pounds"),
+        ("€20.", "twenty euros"),
+        ("$1,234.56", "one thousand two hundred thirty four dollars fifty six cents"),
+        ("$2.5 million", "two point five million dollars"),
+        ("$1999", "one thousand nine hundred ninety nine dollars"),
+    ],
+)
+def test_pounds_are_pounds(text, spoken):
+    """The model zoo's: text is transliterated before currencies are read, so £ becomes "PS"."""
+    assert english(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("12 Main St.", "twelve main street"),
+        ("St. Paul", "saint paul"),
+        ("12 Main St. in St. Paul", "twelve main street in saint paul"),
+        ("12 main st., st. paul", "twelve main street saint paul"),
+        ("He lives on Main St. near me", "he lives on main street near me"),
+        ("They saw St. Paul's", "they saw saint paul's"),
+        ("10 Downing St. Mr. Smith", "ten downing street mister smith"),
+        ("42nd St. Station", "forty second street station"),
+        ("ST. JOHN ON HIGH ST.", "saint john on high street"),
+    ],
+)
+def test_streets_are_not_saints(text, spoken):
+    """The model zoo's: every "st." is a saint."""
+    assert english(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("3:30", "three thirty"),
+        ("10:05", "ten oh five"),
+        ("5:00", "five o'clock"),
+        ("5:00 o'clock", "five o'clock"),
+        ("3:30 p.m.", "three thirty p m"),
+        ("5:00PM", "five p m"),
+        ("at 9 a.m. sharp", "at nine a m sharp"),
+        ("13:00", "thirteen hundred"),
+        ("1:02:03", "one oh two oh three"),
+        ("50:30", "fifty thirty"),
+    ],
+)
+def test_times_expand(text, spoken):
+    """The model zoo's: times stay figures, which the labels cannot spell."""
+    assert english(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("1999", "nineteen ninety nine"),
+        ("1905", "nineteen oh five"),
+        ("1900", "nineteen hundred"),
+        ("1000", "one thousand"),
+        ("2000", "two thousand"),
+        ("2005", "two thousand five"),
+        ("2010", "twenty ten"),
+        ("3000", "three thousand"),
+        ("the 1990s and '80s", "the nineteen nineties and eighties"),
+        ("1999's", "nineteen ninety nine's"),
+        ("1,999", "one thousand nine hundred ninety nine"),
+        ("1st 2nd 1,000th", "first second one thousandth"),
+        ("3.14", "three point one four"),
+        (".5 0.50", "point five zero point five zero"),
+        ("007", "zero zero seven"),
+        ("-5", "minus five"),
+        ("1914-18", "nineteen fourteen eighteen"),
+        ("B2B", "b two b"),
+        ("1" * 5000, " ".join(["one"] * 5000)),
+        ("9" * 5000 + "th", " ".join(["nine"] * 5000) + " th"),
+        ("٣", "three"),
+    ],
+)
+def test_numbers(text, spoken):
+    assert english(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Mr. & Mrs. Smith, Jr.", "mister and missus smith junior"),
+        ("Dr. No", "doctor no"),
+        ("Ft. Worth, 6 ft. deep", "fort worth six feet deep"),
+        ("50% + 1", "fifty percent plus one"),
+        ("DON’T—stop…", "don't stop"),
+        ("Café naïve Straße", "cafe naive strasse"),
+        ("well-known_words", "well known words"),
+        ("  a \t b\n", "a b"),
+        ("", ""),
+    ],
+)
+def test_words_and_signs(text, spoken):
+    assert english(text) == spoken
+
+
+@given(written)
+def test_english_needs_no_other_labels(text):
+    assert Tokenizer(ENGLISH_LABELS).unknown(english(text)) == set()
+
+
+@pytest.mark.parametrize("name", NORMALIZERS)
+@given(text=written)
+def test_normalizing_twice_is_normalizing_once(name, text):
+    normalize = NORMALIZERS[name]
+    assert normalize(normalize(text)) == normalize(text)
+
+
+def test_basic_is_idempotent_on_every_character():
+    for code in range(sys.maxunicode + 1):
+        once = basic(f"a{chr(code)}b")
+        assert basic(once) == once
+
+
+def test_plain_text_loads_no_library():
+    code = (
+        "import sys; from jasper.text import NORMALIZERS as n;"
+        'assert n[\'english\']("Don’t STOP it") == "don\'t stop it";'
+        "assert not {'inflect', 'anyascii'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("module", "text"), [("inflect", "5"), ("anyascii", "é")])
+def test_missing_library_says_how_to_install_it(monkeypatch, module, text):
+    from jasper import normalize
+
+    normalize._inflect.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"{module} is not installed.*jasper-asr\[text\]"):
+        english(text)
+
+
+def test_basic_keeps_every_script():
+    assert basic("Ĉu vi?  ＡＢＣ１２ हिन्दी, Ελλάς!") == "ĉu vi abc12 हिन्दी ελλάς"
+    assert basic("L’État—c'est") == "l'état c'est"
+
+
+def test_lower_and_none():
+    assert NORMALIZERS["lower"](" A, B ") == "a, b"
+    assert NORMALIZERS["none"](" A, B ") == "A, B"
+
+
+def test_unknown_normalizer_lists_the_known():
+    assert get_normalizer("english") is english
+    with pytest.raises(ConfigError, match=r"'englsh'.*english, basic, lower, none"):
+        get_normalizer("englsh")
+
+
+@given(st.text(alphabet=st.sampled_from(ENGLISH_LABELS)))
+def test_tokenizer_round_trip(text):
+    tokenizer = Tokenizer(ENGLISH_LABELS)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_tokenizer_names_what_it_cannot_spell():
+    tokenizer = Tokenizer(("a", "b"))
+    assert tokenizer.blank == 2
+    assert tokenizer.unknown("axbé") == {"x", "é"}
+    with pytest.raises(TextError, match="'x', 'é'"):
+        tokenizer.encode("axbé")
+
+
+@pytest.mark.parametrize("token", [-1, 2])
+def test_tokenizer_does_not_spell_the_blank(token):
+    with pytest.raises(TextError, match=f"{token}"):
+        Tokenizer(("a", "b")).decode([0, token])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [([], "no label"), (["a", "th"], "label 2 is 'th'"), (["a", "a"], "twice")]
+)
+def test_labels_are_distinct_characters(labels, message):
+    with pytest.raises(ConfigError, match=message):
+        Tokenizer(labels)
+
+
+@pytest.mark.parametrize("space", [" ", "<space>"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_read_labels(tmp_path, space, end):
+    path = tmp_path / "labels.txt"
+    path.write_bytes((f"{space}\na\né\n\u2028" + end).encode())
+    assert read_labels(path) == (" ", "a", "é", "\u2028")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a\n\nb\n", "label 2 is empty"), (b"a\na\n", "twice"), (b"", "no label"), (b"\xff", "UTF-8")],
+)
+def test_bad_label_files(tmp_path, content, message):
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"labels\.txt.*{message}"):
+        read_labels(path)
+
+
+def test_missing_label_file(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        read_labels(tmp_path / "none")
+
+
+def test_labels_of_texts():
+    assert labels_of(["b a", "'c"]) == (" ", "'", "a", "b", "c")
+    assert labels_of(["ba"]) == ("a", "b")
+
+
+@given(st.lists(st.integers(0, 2), max_size=8))
+def test_min_frames_is_the_length_of_the_shortest_path(tokens):
+    path = []
+    for token in tokens:
+        path += [None, token] if path and path[-1] == token else [token]
+    assert [token for token, _ in groupby(path) if token is not None] == tokens
+    assert min_frames(tokens) == len(path)
