@@ -49,6 +49,18 @@ def read_weights(directory: Path) -> Weights:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from None
 
 
+def weight_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a model directory, from the header of the file alone."""
+    from safetensors import SafetensorError, safe_open
+
+    path = directory / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from None
+
+
 def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> Path:
     """Write a model directory beside its final place and move it there; an older one is replaced.
 

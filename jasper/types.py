@@ -24,7 +24,7 @@ class Utterance:
     path: Path
     text: str
     duration: float  # s, of the stretch alone
-    offset: float = 0.0  # s, from the start of the file
+    offset: float | None = None  # s, where the stretch begins; None: it is the whole file
     speaker: str | None = None
     line: int = 0  # in its manifest, from 1; 0 where there is none
     parts: tuple[Utterance, ...] = ()

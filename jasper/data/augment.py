@@ -38,7 +38,7 @@ class Augmenter:
         self.noise: Sequence[Utterance] = [clip for path in config.noise for clip in read_manifest(path)]
 
     def augment_wave(self, wave: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Change speed (and pitch), mix in noise, change the level. Returns a new wave (N',) within [-1, 1]."""
+        """Change speed (and pitch), mix in noise, change the level: a new wave (N',) within [-1, 1]."""
         config = self.config
         if config.speed != (1.0, 1.0) and rng.random() < config.speed_probability:
             wave = change_speed(wave, rng.uniform(*config.speed))
@@ -63,7 +63,7 @@ class Augmenter:
         seconds = num_samples / self.sample_rate
         start = rng.uniform(0, max(0.0, clip.duration - seconds))
         span = min(seconds, clip.duration - start)
-        noise = read_audio(clip.path, self.sample_rate, offset=clip.offset + start, duration=span)
+        noise = read_audio(clip.path, self.sample_rate, offset=(clip.offset or 0.0) + start, duration=span)
         return np.asarray(np.resize(noise, num_samples), dtype=np.float32)
 
 
@@ -74,12 +74,12 @@ def change_speed(wave: FloatArray, factor: float) -> FloatArray:
 
 
 def mix(wave: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
-    """Add noise at a signal-to-noise ratio measured over the whole wave; silent noise or speech adds nothing."""
+    """Add noise at a signal-to-noise ratio over the whole wave; silent noise or speech adds nothing."""
     power, noise_power = float(np.mean(wave**2)), float(np.mean(noise**2))
     if power == 0 or noise_power == 0:
         return wave
     scale = np.sqrt(power / noise_power / 10 ** (snr_db / 10))
-    return wave + np.float32(scale) * noise
+    return np.asarray(wave + scale * noise, dtype=np.float32)
 
 
 def _spans(count: int, width: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

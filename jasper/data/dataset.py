@@ -54,9 +54,9 @@ class Batch:
 def read_utterance(
     utterance: Utterance, sample_rate: int, *, channel: int | None = None, trim: bool = False
 ) -> FloatArray:
-    """Read the wave (N,) of an utterance, joined ones part by part with their pauses.
+    """Read the wave (N,) of an utterance: the whole file unless the manifest gives an offset.
 
-    Pauses and the parts' edges carry no sound of their own: the pause is digital silence.
+    Joined utterances are read part by part, with digital silence for their pauses.
     """
     if utterance.parts:
         pieces: list[FloatArray] = []
@@ -64,13 +64,10 @@ def read_utterance(
             pieces.append(read_utterance(part, sample_rate, channel=channel, trim=trim))
             pieces.append(np.zeros(round(pause * sample_rate), dtype=np.float32))
         return np.concatenate(pieces)
-    wave = read_audio(
-        utterance.path,
-        sample_rate,
-        offset=utterance.offset,
-        duration=utterance.duration if utterance.duration > 0 else None,
-        channel=channel,
-    )
+    # A stated duration that is too short must not cut off speech whose transcript is kept.
+    duration = None if utterance.offset is None else utterance.duration
+    offset = utterance.offset or 0.0
+    wave = read_audio(utterance.path, sample_rate, offset=offset, duration=duration, channel=channel)
     return trim_silence(wave, sample_rate) if trim else wave
 
 

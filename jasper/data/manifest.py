@@ -126,7 +126,7 @@ def _parse_nemo(raw: Mapping[str, Any], folder: Path, line: int) -> Utterance:
         path=folder / _string(raw, "audio_filepath"),
         text=_string(raw, "text", may_be_empty=True),
         duration=_seconds(raw, "duration", math.nan),
-        offset=_seconds(raw, "offset", 0.0),
+        offset=None if raw.get("offset") is None else _seconds(raw, "offset", 0.0),
         speaker=_name(raw, "speaker"),
         line=line,
     )
@@ -146,7 +146,7 @@ def _parse_zoo(raw: Mapping[str, Any], folder: Path, line: int) -> Utterance:
         path=folder / _string(file, "fname"),
         text=_zoo_text(raw, folder),
         duration=duration,
-        offset=_seconds(raw, "offset", 0.0),
+        offset=None if raw.get("offset") is None else _seconds(raw, "offset", 0.0),
         speaker=_name(raw, "speaker"),
         line=line,
     )
@@ -230,7 +230,7 @@ def _default_id(utterance: Utterance) -> str:
 def _duration_of_file(utterance: Utterance, manifest: str | Path) -> float:
     where = f"{manifest}:{utterance.line}"
     try:
-        duration = audio_info(utterance.path).duration - utterance.offset
+        duration = audio_info(utterance.path).duration - (utterance.offset or 0.0)
     except AudioError as error:
         raise ManifestError(f'{where}: no "duration", and the file does not tell: {error}') from None
     if duration < 0:
@@ -250,7 +250,7 @@ def _to_json(utterance: Utterance, folder: str) -> dict[str, object]:
         "duration": utterance.duration,
         "text": utterance.text,
     }
-    if utterance.offset:
+    if utterance.offset is not None:
         raw["offset"] = utterance.offset
     if utterance.speaker is not None:
         raw["speaker"] = utterance.speaker

@@ -115,14 +115,15 @@ class _Checker:
             return
         try:
             info = audio_info(utterance.path)
-            if utterance.offset >= info.duration or utterance.duration == 0:
+            start = utterance.offset or 0.0
+            if start >= info.duration or utterance.duration == 0:
                 yield "wrong_duration", f"{utterance.path} lasts {info.duration:.3f} s; {_stretch(utterance)}"
                 return
             # A line that takes a part of a file need not reach its end; one that takes all of it must.
-            takes_part = utterance.offset > 0 or self.uses[utterance.path] > 1
+            takes_part = start > 0 or self.uses[utterance.path] > 1
             stated = None if math.isnan(utterance.duration) else utterance.duration
             wanted = stated if takes_part else None
-            wave = read_audio(utterance.path, info.sample_rate, offset=utterance.offset, duration=wanted)
+            wave = read_audio(utterance.path, info.sample_rate, offset=start, duration=wanted)
         except AudioError as error:
             yield "unreadable", str(error)
             return
@@ -194,4 +195,4 @@ def _id_of(utterance: Utterance) -> str:
 
 
 def _stretch(utterance: Utterance) -> str:
-    return f"the manifest states {utterance.duration:.3f} s from {utterance.offset:.3f} s"
+    return f"the manifest states {utterance.duration:.3f} s from {utterance.offset or 0.0:.3f} s"

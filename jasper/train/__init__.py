@@ -1,5 +1,12 @@
 """A configuration in, a trained model directory out."""
 
-from jasper.train.loop import TrainResult, train
+from jasper.errors import MissingExtraError
+
+try:
+    from jasper.train.loop import TrainResult, train
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise MissingExtraError("torch", "train") from None
 
 __all__ = ["TrainResult", "train"]

@@ -9,7 +9,7 @@ from torch.nn import functional
 def ctc_losses(
     log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor, blank: int
 ) -> Tensor:
-    """Negative log-likelihood (B,) of tokens (B, U) under log_probs (B, T', V), in float32 natural logarithms.
+    """Negative log-likelihood (B,) of tokens (B, U) under log_probs (B, T', V), in float32 nats.
 
     Infinite where a transcript needs more steps than its row has: such utterances must be refused before.
     """

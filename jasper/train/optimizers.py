@@ -13,7 +13,7 @@ from jasper.config import OptimizerConfig
 
 
 class NovoGrad(Optimizer):
-    """Stochastic gradient descent with layer-wise normalised gradients (Ginsburg et al. 2019, arXiv 1905.11286).
+    """Gradient descent with layer-wise normalised gradients (Ginsburg et al. 2019, arXiv 1905.11286).
 
     The second moment is one number a tensor: v ← β₂ v + (1 − β₂) ‖g‖², begun with ‖g‖². The first is
     m ← β₁ m + g / (√v + ε) + d w, with weight decay d decoupled from the norm; then w ← w − λ m.

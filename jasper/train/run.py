@@ -1,4 +1,4 @@
-"""A configuration in, a `Run` out: the network, optimizer, data and files of one training, restored or fresh."""
+"""A configuration in, a `Run` out: network, optimizer, data and files of one training, fresh or restored."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ class Run:
         self.log.row(self.step + 1, skipped=ids)
         if self.skipped > self.config.train.max_skipped:
             raise TrainingError(
-                f"the loss was not finite {self.skipped} steps in a row, last at {named}; the last checkpoint "
-                f"in {self.directory} is good: lower optimizer.learning_rate or look at these utterances"
+                f"the loss was not finite {self.skipped} steps in a row, last at {named}; the last "
+                f"checkpoint in {self.directory} is good: lower optimizer.learning_rate or look at them"
             )
 
     def count_audio(self, batches: Sequence[Batch]) -> None:
@@ -129,7 +129,7 @@ class Run:
         return speed
 
     def evaluate(self) -> DevScore | None:
-        """Score the averaged network on dev, log it, and keep it in `best/` if its WER is the lowest so far."""
+        """Score the averaged network on dev, log it, keep it in `best/` if its WER is the lowest so far."""
         if not self.dev:
             return None
         score = validate(self.config, self.average.network, self.dev)

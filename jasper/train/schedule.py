@@ -10,7 +10,7 @@ from jasper.config import OptimizerConfig, ScheduleConfig
 def learning_rate(
     progress: float, epochs: int, optimizer: OptimizerConfig, schedule: ScheduleConfig
 ) -> float:
-    """The rate for the step that ends at `progress` epochs (so the first one is above zero, below the peak)."""
+    """The rate for the step that ends at `progress` epochs; the first is above zero and below the peak."""
     peak, warmup = optimizer.learning_rate, schedule.warmup_epochs
     floor = min(schedule.floor, peak)
     if progress < warmup:

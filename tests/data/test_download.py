@@ -28,6 +28,9 @@ class Server(ThreadingHTTPServer):
         self.ranges: list[str | None] = []
         self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
 
+    def handle_error(self, request, client_address):
+        """A client that hangs up is part of the tests."""
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):

@@ -1,0 +1,44 @@
+"""Values in, lines on the terminal out: JSON, tables, progress bars and a clean end after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from jasper.progress import show_progress
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
+
+
+def print_json(raw: Mapping[str, object]) -> None:
+    """Print one JSON object on one line; JSON has no NaN and no infinity."""
+    typer.echo(json.dumps(raw, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table; columns without names have no header."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title, show_header=any(columns))
+    for row in rows:
+        # Text: what comes from files is no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def long_work(go_on: str) -> Iterator[None]:
+    """Show progress bars inside this block; Ctrl-C ends it with exit code 130 and says how to go on."""
+    with show_progress():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"jasper: stopped; to go on: {go_on}", file=sys.stderr)
+            raise typer.Exit(130) from None
