@@ -152,6 +152,9 @@ class DataConfig(Section):
 
     train: tuple[Path, ...] = ()
     dev: tuple[Path, ...] = ()
+    # Where text.labels come from, if not from the recipe: a file of one label a line, or "manifest" for the
+    # characters of the normalised training transcripts.
+    labels: str | None = None
     min_duration: NonNegative = 0.1  # s
     max_duration: Positive = 16.7  # s
     max_utterances: PositiveInt | None = None

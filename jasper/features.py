@@ -38,7 +38,8 @@ class FeatureExtractor:
         """
         rows = [self._one(wave) for wave in waves]
         lengths = np.array([row.shape[1] for row in rows], dtype=np.int64)
-        features = np.zeros((len(rows), self.config.num_mels, int(lengths.max(initial=0))), dtype=np.float32)
+        # One frame at least: a wave shorter than a hop may have no valid one, and no engine runs on nothing.
+        features = np.zeros((len(rows), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
         for index, row in enumerate(rows):
             features[index, :, : row.shape[1]] = row
         return features, lengths
@@ -54,7 +55,7 @@ class FeatureExtractor:
         if frames == 0:
             return np.zeros((config.num_mels, 0))
         signal = wave.astype(np.float64)
-        signal[1:] -= config.preemphasis * wave[:-1]
+        signal[1:] -= config.preemphasis * signal[:-1]
         margin = config.n_fft // 2
         if config.edges == "reflect":
             signal = signal[reflected_index(wave.size, margin)]

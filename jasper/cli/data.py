@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from jasper.cli.output import AsJson, long_work, print_json, print_table
 
 if TYPE_CHECKING:
     from jasper.data.stats import ManifestStats
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Prepare, check and count speech data.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
 Manifest = Annotated[Path, typer.Argument(help="JSON lines with NeMo's keys, or NVIDIA's JSON list.")]
 
 MAX_EXAMPLES = 20  # faults in a table; --json has all
@@ -36,15 +35,14 @@ def librispeech(
     verified and taken up again where they broke. dev-clean-2 and train-clean-5 are mini LibriSpeech.
     """
     from jasper.data.librispeech import prepare
-    from jasper.progress import show_progress
 
-    with show_progress():
+    with long_work("run the command again"):
         manifests = prepare(root, subset, url=url, download=download)
     written = dict(zip(subset, map(str, manifests), strict=True))
     if as_json:
-        _print_json({"manifests": written})
+        print_json({"manifests": written})
     else:
-        _print_table("Manifests", ("subset", "manifest"), list(written.items()))
+        print_table("Manifests", ("subset", "manifest"), list(written.items()))
 
 
 @app.command()
@@ -67,10 +65,9 @@ def folder(
     """
     from jasper.data.folder import manifest_from_folder
     from jasper.data.manifest import write_manifest
-    from jasper.progress import show_progress
 
     faults: list[str] = []
-    with show_progress():
+    with long_work("run the command again"):
         utterances = manifest_from_folder(
             directory,
             table=table,
@@ -81,7 +78,7 @@ def folder(
         )
     write_manifest(out, utterances)
     if as_json:
-        _print_json({"manifest": str(out), "num_utterances": len(utterances), "left_out": faults})
+        print_json({"manifest": str(out), "num_utterances": len(utterances), "left_out": faults})
         return
     for fault in faults:
         typer.echo(fault, err=True)
@@ -92,28 +89,25 @@ def folder(
 def validate(
     manifest: Manifest,
     config: Annotated[
-        str | None, typer.Option(help="Preset, YAML file or model directory: check texts and limits by it.")
-    ] = None,
+        str, typer.Option(help="Preset, YAML file or model directory: check texts and limits by it.")
+    ] = "jasper10x5dr",
     as_json: AsJson = False,
 ) -> None:
     """Read every line and every recording and list the faults; the exit code is 1 where there are any.
 
-    Without a configuration, the texts' letters and lengths and the limits of duration are not checked.
+    The default configuration has the English letters and the limits of 0.1 and 16.7 s.
     """
     from jasper.config import load_config
+    from jasper.data.selection import with_labels
     from jasper.data.validate import validate as run_validation
-    from jasper.progress import show_progress
 
-    with show_progress():
-        if config is None:
-            report = run_validation(manifest)
-        else:
-            source = Path(config) / "config.yaml" if Path(config).is_dir() else config
-            loaded = load_config(source)
-            limits = loaded.data.min_duration, loaded.data.max_duration
-            report = run_validation(manifest, loaded.text, loaded.features, loaded.network.stride, *limits)
+    with long_work("run the command again"):
+        source = Path(config) / "config.yaml" if Path(config).is_dir() else config
+        loaded = with_labels(load_config(source))
+        limits = loaded.data.min_duration, loaded.data.max_duration
+        report = run_validation(manifest, loaded.text, loaded.features, loaded.network.stride, *limits)
     if as_json:
-        _print_json({**asdict(report), "by_kind": report.by_kind})
+        print_json({**asdict(report), "by_kind": report.by_kind})
     else:
         _print_report(report)
     if report.faults:
@@ -128,7 +122,7 @@ def stats(manifest: Manifest, as_json: AsJson = False) -> None:
 
     counted = manifest_stats(read_manifest(manifest))
     if as_json:
-        _print_json(_stats_as_json(counted))
+        print_json(_stats_as_json(counted))
     else:
         _print_stats(counted)
 
@@ -149,11 +143,11 @@ def _print_report(report: ValidationReport) -> None:
         typer.echo(f"{report.num_utterances} utterances, no faults")
         return
     rows = [(kind, str(count), KINDS[kind]) for kind, count in report.by_kind.items()]
-    _print_table(f"{report.num_utterances} utterances", ("fault", "count", "meaning"), rows)
+    print_table(f"{report.num_utterances} utterances", ("fault", "count", "meaning"), rows)
     shown = report.faults[:MAX_EXAMPLES]
     title = f"The first {len(shown)} of {len(report.faults)} faults"
     examples = [(str(fault.line), fault.id, fault.kind, fault.message) for fault in shown]
-    _print_table(title, ("line", "id", "fault", "what was found"), examples)
+    print_table(title, ("line", "id", "fault", "what was found"), examples)
 
 
 def _print_stats(counted: ManifestStats) -> None:
@@ -165,35 +159,19 @@ def _print_stats(counted: ManifestStats) -> None:
         ("speakers", f"{len(counted.speakers):,}"),
         ("characters", " ".join(f"{character!r} {count:,}" for character, count in counted.alphabet.items())),
     ]
-    _print_table("Manifest", ("", ""), rows)
+    print_table("Manifest", ("", ""), rows)
     largest = max((bar.num_utterances for bar in counted.histogram), default=0) or 1
     bars = [
         (
-            f"{bar.start:g} to {bar.end:g} s",
+            f"over {bar.start:g} s" if bar.end == float("inf") else f"{bar.start:g} to {bar.end:g} s",
             f"{bar.num_utterances:,}",
             "█" * (40 * bar.num_utterances // largest),
         )
         for bar in counted.histogram
     ]
-    _print_table("Durations", ("", "utterances", ""), bars)
+    print_table("Durations", ("", "utterances", ""), bars)
 
 
 def _seconds_line(counted: ManifestStats) -> str:
     seconds = (counted.min_duration, counted.median_duration, counted.mean_duration, counted.max_duration)
     return ", ".join(f"{value:.2f} s" for value in seconds)
-
-
-def _print_json(raw: dict[str, object]) -> None:
-    typer.echo(json.dumps(raw, ensure_ascii=False, allow_nan=False))
-
-
-def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, title=title, show_header=any(columns))
-    for row in rows:
-        # Text: what comes from files is no markup.
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jasper.config import Config
+from jasper.config import Config, parse_config
 from jasper.data.manifest import read_manifest
 from jasper.features import num_frames
-from jasper.text import Tokenizer, get_normalizer, min_frames
+from jasper.text import Tokenizer, get_normalizer, labels_of, min_frames, read_labels
 from jasper.types import Utterance
 
 
@@ -57,6 +57,21 @@ def read_training(config: Config) -> Selection:
         else:
             refused.append(Refused(utterance, *fault))
     return Selection(tuple(kept[: config.data.max_utterances]), tuple(refused))
+
+
+def with_labels(config: Config) -> Config:
+    """The configuration with `text.labels` taken from where `data.labels` says, if it says so."""
+    source = config.data.labels
+    if source is None:
+        return config
+    if source == "manifest":
+        normalize = get_normalizer(config.text.normalizer)
+        labels = labels_of(normalize(utterance.text) for utterance in _read(config, config.data.train))
+    else:
+        labels = read_labels(source)
+    raw = config.model_dump()
+    raw["text"]["labels"], raw["data"]["labels"] = labels, None
+    return parse_config(Config, raw, "data.labels")
 
 
 def read_dev(config: Config) -> list[Utterance]:

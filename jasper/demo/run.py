@@ -14,6 +14,7 @@ from jasper.bundle import atomic_file
 from jasper.config import Config, dump_yaml, load_config, parse_config, read_yaml
 from jasper.data.dataset import read_utterance
 from jasper.data.manifest import read_manifest, write_manifest
+from jasper.data.selection import with_labels
 from jasper.demo.corpus import Corpus, make_corpus
 from jasper.errors import ManifestError
 from jasper.evaluate import evaluate
@@ -21,7 +22,6 @@ from jasper.figures import Spectrogram
 from jasper.metrics import score_utterance
 from jasper.model import load
 from jasper.report import score_dict, write_score_lines, write_training_report
-from jasper.text import get_normalizer, labels_of
 from jasper.train import train
 from jasper.train.log import read_log, say
 from jasper.train.speed import epochs_in
@@ -105,18 +105,17 @@ def _recipe(out: Path, corpus: Corpus, minutes: float, real: bool) -> Config:
     kept = out / "run.yaml"
     if kept.is_file():
         return parse_config(Config, read_yaml(kept), str(kept))
-    texts = [utterance.text for utterance in read_manifest(corpus.train)]
     raw = load_config("tiny").model_dump()
     raw["data"] |= {"train": (corpus.train,), "dev": (corpus.dev,)}
     raw["train"] |= {"out": out / "run"}
     if real:
-        normalize = get_normalizer("basic")
-        raw["text"] = {"labels": labels_of(normalize(text) for text in texts), "normalizer": "basic"}
-    config = parse_config(Config, raw, "demo")
+        raw["text"]["normalizer"] = "basic"
+        raw["data"]["labels"] = "manifest"
+    config = with_labels(parse_config(Config, raw, "demo"))
     low, high = EPOCHS
     epochs = min(high, max(low, epochs_in(config, 60 * minutes)))
-    raw["train"] |= {"epochs": epochs, "eval_epochs": max(1.0, epochs / 10)}
-    config = parse_config(Config, raw, "demo")
+    lasting = config.train.model_copy(update={"epochs": epochs, "eval_epochs": max(1.0, epochs / 10)})
+    config = config.model_copy(update={"train": lasting})
     with atomic_file(kept) as path:
         path.write_text(dump_yaml(config), encoding="utf-8")
     return config

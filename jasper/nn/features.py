@@ -38,7 +38,7 @@ class TorchFeatures(nn.Module):
             frame_lengths = (lengths + config.hop_length - 1) // config.hop_length
         else:
             frame_lengths = lengths // config.hop_length
-        num = num_frames(config, waves.shape[1])
+        num = max(1, num_frames(config, waves.shape[1]))
         framed = self._extend(self._preemphasize(waves), lengths).unfold(1, config.n_fft, config.hop_length)
         dtype = torch.float32 if waves.device.type in _SINGLE_PRECISION else torch.float64
         spectrum = torch.fft.rfft(framed[:, :num].to(dtype) * self.window.to(dtype))

@@ -31,6 +31,8 @@ class RunLog:
             for name, value in values.items():
                 if isinstance(value, (int, float)):
                     self._writer.add_scalar(name, value, step)
+                elif isinstance(value, str):
+                    self._writer.add_text(name, value, step)
 
     def __enter__(self) -> RunLog:
         return self

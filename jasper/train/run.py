@@ -14,7 +14,7 @@ from torch import Tensor
 from jasper.bundle import atomic_file, find_bundle, read_weights, write_bundle
 from jasper.config import Config, dump_yaml
 from jasper.data.dataset import Batch, TrainingSet
-from jasper.data.selection import Selection, read_dev, read_training
+from jasper.data.selection import Selection, read_dev, read_training, with_labels
 from jasper.errors import CheckpointError, ConfigError, TrainingError
 from jasper.nn import TorchFeatures
 from jasper.nn.device import pick_device, pick_precision
@@ -39,7 +39,7 @@ class Run:
     def __init__(self, config: Config, resume: bool) -> None:
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        self.config = config
+        self.config = config = with_labels(config)
         self.directory = config.train.out
         self.device = pick_device(config.train.device)
         self.selection = read_training(config)

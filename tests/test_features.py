@@ -1,0 +1,225 @@
+"""The NumPy front end against NVIDIA's and NeMo's, alone against a batch, and against its PyTorch copy."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jasper.audio import read_audio
+from jasper.config import FeatureConfig
+from jasper.convert.nvidia import FEATURES as NVIDIA
+from jasper.data.manifest import read_manifest
+from jasper.errors import AudioError
+from jasper.features import FeatureExtractor, mel_filters, num_frames
+from jasper.nn import TorchFeatures
+
+NEMO = FeatureConfig(frame_count="floor", edges="zeros")
+GOLDEN_TOLERANCE = 2e-3  # golden/README.md
+PARITY_TOLERANCE = 1e-4  # what TorchFeatures promises
+EDGE_LENGTHS = (1, 2, 159, 160, 161, 255, 256, 257, 319, 320, 321)
+
+configs = st.builds(
+    FeatureConfig,
+    frame_count=st.sampled_from(["ceil", "floor"]),
+    edges=st.sampled_from(["reflect", "zeros"]),
+    normalize=st.sampled_from(["per_feature", "all_features", "none"]),
+    log_offset=st.sampled_from([1e-20, 2.0**-24]),
+    preemphasis=st.sampled_from([0.97, 0.0]),
+)
+num_samples = st.one_of(st.sampled_from(EDGE_LENGTHS), st.integers(1, 5000))
+
+
+def noise(size: int, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(size)).astype(np.float32)
+
+
+def torch_features(config: FeatureConfig, waves: list[np.ndarray], padding: float = 0.0):
+    """The PyTorch copy in evaluation mode, with something in the padding that must not matter."""
+    lengths = torch.tensor([wave.size for wave in waves])
+    padded = torch.full((len(waves), int(lengths.max())), padding)
+    for row, wave in zip(padded, waves, strict=True):
+        row[: wave.size] = torch.from_numpy(wave)
+    features, frames = TorchFeatures(config).eval()(padded, lengths)
+    return features.numpy(), frames.numpy()
+
+
+@pytest.fixture(scope="module")
+def clips(speech) -> list[np.ndarray]:
+    """Real speech at 16 kHz: three recordings of LibriSpeech and five of telephone band (8 kHz)."""
+    wide = read_manifest(speech / "librispeech-test-clean-mini" / "test.jsonl")[:3]
+    narrow = read_manifest(speech / "fsdd" / "dev.jsonl")[:100:20]
+    return [read_audio(utterance.path, 16000) for utterance in (*wide, *narrow)]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_nvidia_features_are_reproduced(golden, together):
+    """Against NVIDIA's features of each clip alone; in its batch, padding leaks into the shorter clip."""
+    theirs = np.load(golden / "features_nvidia.npz")
+    waves = [theirs["wave0"], theirs["wave1"]]
+    extractor = FeatureExtractor(NVIDIA)
+    rows = extractor(waves)[0] if together else [extractor([wave])[0][0] for wave in waves]
+    for index, length in enumerate(theirs["lengths"]):
+        assert extractor.num_frames(waves[index].size) == length
+        expected = theirs[f"single{index}"][:, :length]
+        np.testing.assert_allclose(rows[index][:, :length], expected, atol=GOLDEN_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["nemo_jasper", "nemo_quartznet"])
+def test_nemo_features_are_reproduced(golden, name):
+    theirs = np.load(golden / f"{name}.npz")
+    features, lengths = FeatureExtractor(NEMO)([theirs["wave0"], theirs["wave1"]])
+    np.testing.assert_array_equal(lengths, theirs["lengths"])
+    for row, length in enumerate(lengths):
+        expected = theirs["features"][row, :, :length]
+        np.testing.assert_allclose(features[row, :, :length], expected, atol=GOLDEN_TOLERANCE)
+
+
+def test_the_defaults_count_frames_as_nvidia_does():
+    config = FeatureConfig()
+    assert [num_frames(config, n) for n in (1, 159, 160, 161, 16000)] == [1, 1, 1, 2, 100]
+    assert [num_frames(NEMO, n) for n in (1, 159, 160, 161, 16000)] == [0, 0, 1, 1, 100]
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4))
+def test_a_batch_is_exactly_each_wave_alone(config, sizes):
+    waves = [noise(size, seed) for seed, size in enumerate(sizes)]
+    extractor = FeatureExtractor(config)
+    features, lengths = extractor(waves)
+    assert features.dtype == np.float32
+    assert features.shape == (len(waves), 64, max([1, *lengths]))
+    for row, (wave, length) in enumerate(zip(waves, lengths, strict=True)):
+        assert length == extractor.num_frames(wave.size)
+        np.testing.assert_array_equal(features[row, :, :length], extractor([wave])[0][0][:, :length])
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4), padding=st.sampled_from([0.0, 0.5]))
+def test_torch_features_are_the_numpy_ones(config, sizes, padding):
+    waves = [noise(size, seed) for seed, size in enumerate(sizes)]
+    expected, expected_lengths = FeatureExtractor(config)(waves)
+    features, lengths = torch_features(config, waves, padding)
+    np.testing.assert_array_equal(lengths, expected_lengths)
+    np.testing.assert_allclose(features, expected, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("normalize", ["per_feature", "all_features", "none"])
+@pytest.mark.parametrize("base", [NVIDIA, NEMO], ids=["nvidia", "nemo"])
+def test_torch_features_are_the_numpy_ones_on_real_speech(clips, base, normalize):
+    """Telephone speech has almost nothing above 4 kHz, where single precision would show as noise."""
+    config = base.model_copy(update={"normalize": normalize})
+    expected, expected_lengths = FeatureExtractor(config)(clips)
+    features, lengths = torch_features(config, clips)
+    np.testing.assert_array_equal(lengths, expected_lengths)
+    np.testing.assert_allclose(features, expected, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("config", [NVIDIA, NEMO], ids=["nvidia", "nemo"])
+@pytest.mark.parametrize("size", EDGE_LENGTHS)
+def test_the_shortest_waves_agree_and_are_finite(config, size):
+    waves = [noise(size)]
+    expected, lengths = FeatureExtractor(config)(waves)
+    assert np.isfinite(expected).all()
+    features, torch_lengths = torch_features(config, waves)
+    np.testing.assert_array_equal(torch_lengths, lengths)
+    np.testing.assert_allclose(features, expected, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("config", [NVIDIA, NEMO], ids=["nvidia", "nemo"])
+@pytest.mark.parametrize("normalize", ["per_feature", "all_features", "none"])
+def test_digital_silence_is_finite(config, normalize):
+    config = config.model_copy(update={"normalize": normalize})
+    silence = [np.zeros(8000, dtype=np.float32), noise(12000)]
+    for features in (FeatureExtractor(config)(silence)[0], torch_features(config, silence)[0]):
+        assert np.isfinite(features).all()
+        if normalize == "per_feature":
+            np.testing.assert_allclose(features[0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("compute", [lambda c, w: FeatureExtractor(c)(w), torch_features])
+def test_mean_and_variance_are_of_valid_frames_alone(compute):
+    """The superseded system took mean and variance over frames past the end of the utterance."""
+    waves = [noise(4000, 1), noise(48000, 2)]
+    features, lengths = compute(FeatureConfig(), waves)
+    for row, length in zip(features, lengths, strict=True):
+        np.testing.assert_allclose(row[:, :length].mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(row[:, :length].std(axis=1, ddof=1), 1, atol=1e-3)
+        assert not row[:, length:].any()
+
+
+@pytest.mark.parametrize("compute", [lambda c, w: FeatureExtractor(c)(w), torch_features])
+def test_lengths_are_the_clips_own(compute):
+    """The superseded system passed the padded lengths on, so up to 15 invented frames were decoded."""
+    sizes = [16000, 15999, 12345, 16001]
+    features, lengths = compute(FeatureConfig(), [noise(size) for size in sizes])
+    assert lengths.tolist() == [100, 100, 78, 101]
+    assert features.shape[2] == 101
+
+
+def test_every_filter_has_unit_area():
+    """As Slaney's have; those of few bins are sampled too coarsely to show it."""
+    filters = mel_filters(FeatureConfig())
+    assert filters.shape == (64, 257)
+    areas = filters.sum(axis=1) * 16000 / 512
+    np.testing.assert_allclose(areas[20:], 1, atol=0.1)
+    centres = filters.argmax(axis=1) * 16000 / 512
+    assert (np.diff(centres) >= 0).all()
+
+
+def test_the_input_is_left_as_it_is():
+    wave = noise(4000)
+    kept = wave.copy()
+    FeatureExtractor(FeatureConfig())([wave])
+    np.testing.assert_array_equal(wave, kept)
+    tensor = torch.from_numpy(wave.copy())[None]
+    TorchFeatures(FeatureConfig(dither=0.1)).train()(tensor, torch.tensor([4000]))
+    np.testing.assert_array_equal(tensor[0].numpy(), kept)
+
+
+def test_dither_is_for_training_alone_and_reproducible():
+    config = FeatureConfig(dither=1e-3)
+    waves, lengths = torch.from_numpy(noise(8000))[None], torch.tensor([8000])
+    module = TorchFeatures(config)
+
+    def train(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return module.train()(waves, lengths)[0]
+
+    assert torch.equal(train(1), train(1))
+    assert not torch.equal(train(1), train(2))
+    expected = FeatureExtractor(config)([waves[0].numpy()])[0]
+    np.testing.assert_allclose(module.eval()(waves, lengths)[0].numpy(), expected, atol=PARITY_TOLERANCE)
+    assert not np.allclose(train(1).numpy(), expected, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.zeros(0, dtype=np.float32), "empty"),
+        (np.zeros((2, 100), dtype=np.float32), r"shape \(2, 100\)"),
+        (np.array([0, np.nan, 0], dtype=np.float32), "not finite"),
+        (np.array([0, np.inf, 0], dtype=np.float32), "not finite"),
+    ],
+)
+def test_a_wave_that_is_none_is_an_error(wave, message):
+    with pytest.raises(AudioError, match=message):
+        FeatureExtractor(FeatureConfig())([noise(1000), wave])
+
+
+@pytest.mark.slow
+def test_features_are_500_times_faster_than_real_time_on_one_core():
+    """In processor time of all threads together, so that neighbours on the machine do not count."""
+    extractor, waves = FeatureExtractor(FeatureConfig()), [noise(16 * 16000, seed) for seed in range(4)]
+    extractor(waves)
+    seconds = []
+    for _ in range(7):
+        start = time.process_time()
+        extractor(waves)
+        seconds.append(time.process_time() - start)
+    assert 4 * 16 / median(seconds) >= 500
