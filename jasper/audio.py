@@ -73,7 +73,10 @@ def read_audio(
             file.seek(start)
         wave = _read_mono(file, wanted, channel)
         _check_read(path, file, wave, wanted)
-        return resample(wave, file.samplerate, sample_rate)
+        wave = resample(wave, file.samplerate, sample_rate)
+        if wave.size == 0:
+            raise AudioError(f"{path}: too short: less than one sample at {sample_rate} Hz")
+        return wave
 
 
 def resample(wave: FloatArray, from_rate: int, to_rate: int) -> FloatArray:

@@ -64,23 +64,30 @@ def weight_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
 def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> Path:
     """Write a model directory beside its final place and move it there; an older one is replaced.
 
-    Raises CheckpointError, with the older one untouched, when it cannot be written.
+    Raises CheckpointError, with what was there untouched, when it cannot be written or when what is there
+    is no model directory.
     """
     from safetensors.numpy import save_file
 
-    target = Path(directory)
+    target = Path(directory).absolute()
+    if target.exists() and not _replaceable(target):
+        raise CheckpointError(f"{directory}: there is something else than a model; choose another place")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
         (temporary / CONFIG_FILE).write_text(dump_yaml(config), encoding="utf-8")
-        contiguous = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+        contiguous = {name: np.asarray(value, order="C") for name, value in weights.items()}
         with atomic_file(temporary / WEIGHTS_FILE) as path:
             save_file(contiguous, path)
         if target.exists():
             old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
             target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
+            try:
+                temporary.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.rename(target)
     except Exception as error:
@@ -88,7 +95,12 @@ def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[st
         raise CheckpointError(f"{target}: the model could not be written: {error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    return Path(directory)
+
+
+def _replaceable(target: Path) -> bool:
+    """Whether nothing but a model would be lost: the folder is one, or empty."""
+    return target.is_dir() and ((target / WEIGHTS_FILE).is_file() or not any(target.iterdir()))
 
 
 @contextmanager

@@ -65,6 +65,11 @@ class FeatureConfig(Section):
     def _window_fits(self) -> FeatureConfig:
         if self.window_length > self.n_fft:
             raise ValueError(f"window of {self.window_length} samples is longer than n_fft = {self.n_fft}")
+        highest = self.sample_rate / 2 if self.fmax is None else self.fmax
+        if not self.fmin < highest <= self.sample_rate / 2:
+            raise ValueError(
+                f"fmin {self.fmin} and fmax {highest} Hz are not a band below half of {self.sample_rate} Hz"
+            )
         return self
 
 
@@ -105,6 +110,14 @@ class NetworkConfig(Section):
     norm_eps: Positive = 1e-3
     # Share of the new batch in the running statistics.
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _dense_inputs_align(self) -> NetworkConfig:
+        strides = [block.stride for block in self.blocks]
+        dense = [index for index, block in enumerate(self.blocks) if block.residual == "dense"]
+        if dense and max(strides[dense[0] : dense[-1]], default=1) > 1:
+            raise ValueError("a block with a stride stands between dense blocks, so their inputs differ in length")
+        return self
 
     @property
     def stride(self) -> int:

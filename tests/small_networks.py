@@ -1,4 +1,4 @@
-"""Small networks with random weights and random batch-norm statistics, for tests of everything around them."""
+"""Small networks with random weights and batch-norm statistics, for tests of what is around them."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def randomize(network: Jasper, seed: int = 0) -> Jasper:
                 module.running_mean.copy_(uniform(-0.3, 0.3, module.running_mean))
                 module.running_var.copy_(uniform(0.5, 1.5, module.running_var))
         network.head.weight.mul_(3)
+        network.head.bias.copy_(uniform(-0.3, 0.3, network.head.bias))
     return network.eval()
 
 

@@ -100,7 +100,9 @@ def test_a_batch_is_exactly_each_wave_alone(config, sizes):
 
 
 @settings(max_examples=60, deadline=None)
-@given(config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4), padding=st.sampled_from([0.0, 0.5]))
+@given(
+    config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4), padding=st.sampled_from([0.0, 0.5])
+)
 def test_torch_features_are_the_numpy_ones(config, sizes, padding):
     waves = [noise(size, seed) for seed, size in enumerate(sizes)]
     expected, expected_lengths = FeatureExtractor(config)(waves)

@@ -81,11 +81,12 @@ def train(
 ) -> None:
     """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up."""
     from jasper.config import load_config
-    from jasper.train import train as run_training
 
     settings = load_config(config, overrides or [])
     again = shlex.join(["jasper", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
-    with long_work(f"{again} (a checkpoint was written)"):
+    with long_work(f"{again} (from the last checkpoint)"):
+        from jasper.train import train as run_training
+
         result = run_training(settings, resume=not fresh)
     best = result.best
     if as_json:
@@ -123,16 +124,16 @@ def evaluate(
     from jasper.evaluate import evaluate as run_evaluation
     from jasper.model import load
 
+    if out is not None:
+        _make_folder(out)
     utterances = read_manifest(manifest)
     kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
     utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
     if join:
         utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
-    loaded = load(model, engine, device)
     with long_work("run the command again"):
-        score = run_evaluation(loaded, utterances, channel=channel)
+        score = run_evaluation(load(model, engine, device), utterances, channel=channel)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         report.write_score_lines(out / "utterances.jsonl", score)
         (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
         report.write_score_report(out / "report.html", score, f"{model} on {manifest}")
@@ -155,9 +156,9 @@ def transcribe(
     from jasper.model import load
     from jasper.progress import track
 
-    loaded = load(model, engine, device)
     faults = 0
     with long_work("run the command again"):
+        loaded = load(model, engine, device)
         for path in track(audio, "transcribing"):
             try:
                 result = loaded.transcribe(path, channel=channel)
@@ -207,6 +208,14 @@ def convert(
     from jasper.convert import convert as run_conversion
 
     typer.echo(str(run_conversion(source, destination, config=config, kind=kind, ema=ema)))
+
+
+def _make_folder(path: Path) -> None:
+    """Before the work whose results go there, so that it is not done in vain."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
 
 
 def _parse_join(text: str) -> JoinConfig:

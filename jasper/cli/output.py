@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in p
 
 
 def print_json(raw: Mapping[str, object]) -> None:
-    """Print one JSON object on one line; JSON has no NaN and no infinity."""
-    typer.echo(json.dumps(raw, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object on one line; JSON has no NaN and no infinity, they become null."""
+    typer.echo(json.dumps(_finite(raw), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -31,6 +32,16 @@ def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, 
         # Text: what comes from files is no markup.
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def read_state(source: Path, ema: bool) -> Weights:
     try:
         checkpoint = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(f"{source}: not a readable PyTorch checkpoint: {reason}") from None
     state = checkpoint.get("ema_state_dict") if ema and isinstance(checkpoint, dict) else None
     state = state or (checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None)
@@ -62,6 +62,8 @@ def read_state(source: Path, ema: bool) -> Weights:
         raise ModelError(f"{source}: has no state_dict")
     weights: Weights = {}
     for key, value in state.items():
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
+            raise ModelError(f"{source}: {key!r} in its state_dict is not a tensor with a name")
         name = key.removeprefix("module.")  # module.encoder.layers.0.conv.0.weight, of parallel training
         for old, new in _OLD_PREFIXES:
             name = name.replace(old, new, 1) if name.startswith(old) else name
@@ -101,12 +103,11 @@ def _norm_names(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
 def read_nvidia_config(path: Path) -> ModelConfig:
     """Read the network and labels from NVIDIA's YAML (the section `jasper` or `quartznet`)."""
     raw = read_yaml(path)
-    section = raw.get("jasper") or raw.get("quartznet") or {}
-    blocks = (section.get("encoder") or {}).get("blocks")
-    labels = raw.get("labels")
+    section = _mapping(raw.get("jasper") or raw.get("quartznet"))
+    blocks, labels = _mapping(section.get("encoder")).get("blocks"), raw.get("labels")
     if not isinstance(blocks, list) or not isinstance(labels, list):
         raise ConfigError(f"{path}: not NVIDIA's configuration: needs jasper.encoder.blocks and labels")
-    network = {"blocks": [_block(block) for block in blocks]}
+    network = {"blocks": [_block(_mapping(block)) for block in blocks]}
     return ModelConfig(
         network=parse_config(NetworkConfig, network, str(path)),
         features=FEATURES,
@@ -128,6 +129,11 @@ def _block(raw: dict[str, Any]) -> dict[str, Any]:
         "separable": raw.get("separable", False),
         "residual": residual,
     }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value, or nothing where it is no mapping."""
+    return value if isinstance(value, dict) else {}
 
 
 def _single(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jasper.config import Config, parse_config
+from jasper.data.join import join_clips
 from jasper.data.manifest import read_manifest
 from jasper.features import num_frames
 from jasper.text import Tokenizer, get_normalizer, labels_of, min_frames, read_labels
@@ -75,8 +76,14 @@ def with_labels(config: Config) -> Config:
 
 
 def read_dev(config: Config) -> list[Utterance]:
-    """Read the dev manifests; nothing is left out but excluded speakers."""
-    return _read(config, config.data.dev)
+    """Read the dev manifests; nothing is left out but excluded speakers.
+
+    With `data.join` the clips are joined, each once, always in the same way: that of `jasper eval --join`.
+    """
+    utterances = _read(config, config.data.dev)
+    if config.data.join is None:
+        return utterances
+    return join_clips(utterances, config.data.join.model_copy(update={"utterances": None}), 0, 0)
 
 
 def _read(config: Config, paths: Sequence[object]) -> list[Utterance]:

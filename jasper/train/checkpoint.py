@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ State = dict[str, Any]
 
 
 def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path:
-    """Write the state of a step and remove all but the newest `keep`.
+    """Write the state of a step and remove all but it and the `keep - 1` before it.
 
+    Those of later steps go too: only damaged ones can be there, and they would outlive every good one.
     Raises CheckpointError when it cannot be written; the older ones are untouched then.
     """
     path = directory / f"step-{step:09d}.pt"
@@ -28,11 +30,13 @@ def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path
         directory.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
             torch.save({"format": FORMAT, "step": step, **state}, temporary)
+        present = list_checkpoints(directory)
+        kept = [other for other in present if other.name <= path.name][:keep]
+        for other in set(present) - set(kept):
+            other.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError of its zip writer.
         raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from None
-    for old in list_checkpoints(directory)[keep:]:
-        old.unlink(missing_ok=True)
     return path
 
 
@@ -44,6 +48,7 @@ def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | Non
     paths = list_checkpoints(directory)
     for path in paths:
         try:
+            _check_sums(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["format"] == FORMAT:
                 return dict(state)
@@ -56,6 +61,13 @@ def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | Non
             f"{directory}: none of {len(paths)} checkpoints can be read; remove them to start anew"
         )
     return None
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums in the archive with its bytes: PyTorch writes them but reads past them."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile
 
 
 def list_checkpoints(directory: Path) -> list[Path]:

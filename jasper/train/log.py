@@ -6,41 +6,68 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from jasper.bundle import atomic_file
+from jasper.errors import CheckpointError
+
+_NEVER_S = 30 * 24 * 3600
 
 
 class RunLog:
     """`log.jsonl`, TensorBoard events and `refused.jsonl` of a run directory."""
 
     def __init__(self, directory: Path, step: int) -> None:
-        """Open the log to go on after `step`; what an interrupted run wrote past it is dropped."""
+        """Open the log to go on after `step`; what an interrupted run wrote past it is dropped.
+
+        Raises CheckpointError, here and in `row`, when it cannot be written.
+        """
         self.path = directory / "log.jsonl"
-        if self.path.exists():
-            rows = [row for row in read_log(self.path) if row["step"] <= step]
-            self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        self._file = self.path.open("a", encoding="utf-8")
-        self._writer = _tensorboard(directory / "tensorboard", step)
+        try:
+            if self.path.exists():
+                rows = [row for row in read_log(self.path) if row["step"] <= step]
+                with atomic_file(self.path) as path:
+                    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            self._file = self.path.open("a", encoding="utf-8")
+            self._writer = _tensorboard(directory / "tensorboard", step)
+        except OSError as error:
+            raise self._failure(error) from None
 
     def row(self, step: int, **values: Any) -> None:
         """Write one row; numbers go to TensorBoard too. Not-finite numbers are written as text."""
         safe = {k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **safe}) + "\n")
-        self._file.flush()
-        if self._writer is not None:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._writer.add_scalar(name, value, step)
-                elif isinstance(value, str):
-                    self._writer.add_text(name, value, step)
+        try:
+            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **safe}) + "\n")
+            self._file.flush()
+            self._show(step, values)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _show(self, step: int, values: dict[str, Any]) -> None:
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if isinstance(value, (int, float)):
+                self._writer.add_scalar(name, value, step)
+            elif isinstance(value, str):
+                self._writer.add_text(name, value, step)
+        self._writer.flush()
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        # Every row was flushed; what cannot be written now has been reported already.
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            if self._writer is not None:
+                self._writer.close()
+
+    def _failure(self, error: OSError) -> CheckpointError:
+        return CheckpointError(f"{self.path}: the log could not be written: {error.strerror or error}")
 
 
 def say(message: str) -> None:
@@ -64,4 +91,5 @@ def _tensorboard(directory: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(directory), purge_step=step + 1)
+    # `row` flushes: the writer's own thread could report a full disk only by a traceback.
+    return SummaryWriter(str(directory), purge_step=step + 1, flush_secs=_NEVER_S)

@@ -66,6 +66,9 @@ def steps_to_come(run: Run) -> Iterator[tuple[Place, list[Batch]]]:
     while not run.finished:
         epoch, first = run.epoch, run.group
         groups = epoch_groups(run.selection.utterances, config, epoch)
+        if first >= len(groups):  # the checkpoint is of smaller batches, or of more data
+            run.epoch, run.group = epoch + 1, 0
+            continue
         title = f"epoch {epoch + 1}/{config.train.epochs}"
         with progress_bar(title, len(groups)) as advance:
             advance(first)
@@ -80,30 +83,34 @@ def steps_to_come(run: Run) -> Iterator[tuple[Place, list[Batch]]]:
 def train_step(run: Run, batches: Sequence[Batch], rate: float) -> tuple[float, float]:
     """Move the weights once by the mean loss over all utterances of `batches`.
 
-    Returns the loss and the norm of the gradient. A loss that is not finite moves nothing: its utterances
-    are logged, and after `max_skipped` such steps in a row TrainingError ends the run.
+    Returns the loss and the norm of the gradient. Where one is not finite, or no utterance can be read,
+    nothing moves: the utterances are logged, and more than `max_skipped` such steps in a row end the run
+    with a TrainingError.
     """
     config = run.config
     for fault in (fault for batch in batches for fault in batch.faults):
         run.report_fault(fault)
     batches = [batch for batch in batches if len(batch)]
     num_utterances = sum(len(batch) for batch in batches)
+    run.begin_step(rate)
     if not num_utterances:
-        return float("nan"), 0.0
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.seed_step()
-    run.optimizer.zero_grad()
+        run.skip_step("none of its utterances can be used")
+        return math.nan, 0.0
     total = 0.0
     for batch in batches:
         losses = run.forward(batch)
         torch.autograd.backward(run.scaler.scale(losses.sum() / num_utterances))
         total += float(losses.detach().sum())
         if not math.isfinite(total):
-            run.skip_step([batch.ids[row] for row in torch.nonzero(~losses.isfinite()).flatten().tolist()])
+            faulty = torch.nonzero(~losses.isfinite()).flatten().tolist()
+            run.skip_step("the loss is not finite", [batch.ids[row] for row in faulty])
             return total, 0.0
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.network.parameters(), config.optimizer.clip_norm or math.inf)
+    # In fp16 such a gradient is the scaler's to skip: it looks for the largest scale that works.
+    if not (norm.isfinite() or run.scaler.is_enabled()):
+        run.skip_step("the gradient is not finite", [name for batch in batches for name in batch.ids])
+        return total / num_utterances, float(norm)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.average.update(run.network, run.step + 1)
@@ -114,8 +121,11 @@ def train_step(run: Run, batches: Sequence[Batch], rate: float) -> tuple[float, 
 
 def report_dev(run: Run, place: Place) -> None:
     """Score on dev where there is one, and say how it went."""
-    score = run.evaluate()
     line = f"epoch {place.end:g}, step {run.step}: loss {run.loss:.3f}, {run.speed():.0f} s of audio a second"
+    if run.num_faults:
+        line += f", {run.num_faults} times an utterance was left out"
+    score = run.evaluate()
+    run.restart_clock()
     if score is not None:
         line += f"; dev loss {score.loss:.3f}, WER {score.wer:.2%}, CER {score.cer:.2%}"
         if score is run.best:

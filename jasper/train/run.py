@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,10 +48,11 @@ class Run:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
         self.dev = read_dev(config)
         self.training_set = TrainingSet(config)
-        torch.manual_seed(config.train.seed)
+        torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(self.device).train()
         self.features = TorchFeatures(config.features).to(self.device).train()
-        if config.train.init is not None:
+        restored = load_checkpoint(self.directory / "checkpoints", say) if resume else None
+        if restored is None and config.train.init is not None:
             load_weights(self.network, read_weights(find_bundle(config.train.init)), str(config.train.init))
         self.average = MovingAverage(self.network, config.train.ema)
         self.optimizer = build_optimizer(self.network, config.optimizer)
@@ -58,14 +60,15 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.step = self.epoch = self.group = 0  # optimizer steps in all; place in the order of training
         self.loss = math.nan  # of the last step
-        self.skipped = 0  # steps in a row whose loss was not finite
-        self._audio = self._since = 0.0  # seconds of audio since a moment, for `speed`
+        self.skipped = 0  # steps in a row that moved nothing
+        self.num_faults = 0  # utterances left out because they could not be used
+        self._buffers: list[Tensor] = []  # the network's, as they were before the step
         self.best: DevScore | None = None
-        restored = load_checkpoint(self.directory / "checkpoints", say) if resume else None
         if restored is not None:
             self.restore(restored)
         _prepare_directory(self.directory, config, self.selection, resume)
         self.log = RunLog(self.directory, self.step)
+        self.restart_clock()
 
     @property
     def finished(self) -> bool:
@@ -86,9 +89,13 @@ class Run:
         token_lengths = torch.from_numpy(batch.token_lengths).to(self.device)
         return ctc_losses(log_probs, out_lengths, tokens, token_lengths, self.training_set.tokenizer.blank)
 
-    def seed_step(self) -> None:
-        """Make the random numbers of the coming step a function of (seed, step)."""
-        torch.manual_seed(self.config.train.seed * 1_000_000_007 + self.step)
+    def begin_step(self, rate: float) -> None:
+        """Set the rate, make the random numbers a function of (seed, step), note what `skip_step` undoes."""
+        torch.manual_seed((self.config.train.seed * 1_000_000_007 + self.step) % 2**63)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        self._buffers = [buffer.clone() for buffer in self.network.buffers()]
 
     def advance(self, place: Place, loss: float) -> None:
         """Count a step."""
@@ -99,34 +106,36 @@ class Run:
 
     def report_fault(self, fault: str) -> None:
         """Log an utterance that could not be used in this step."""
+        self.num_faults += 1
         say(f"left out of step {self.step + 1}: {fault}")
         self.log.row(self.step + 1, fault=fault)
 
-    def skip_step(self, ids: list[str]) -> None:
-        """Log a loss that is not finite; too many in a row end the run, the last checkpoint untouched."""
+    def skip_step(self, reason: str, ids: Sequence[str] = ()) -> None:
+        """Log a step that moves nothing; too many in a row end the run, the last checkpoint untouched."""
         self.skipped += 1
-        self.optimizer.zero_grad()
-        named = ", ".join(ids) or "a sum over the batch"
-        say(f"step {self.step + 1} skipped: the loss is not finite ({named})")
-        self.log.row(self.step + 1, skipped=ids)
+        # The forward pass has moved batch norm's statistics, and NaN would never leave them again.
+        for buffer, before in zip(self.network.buffers(), self._buffers, strict=True):
+            buffer.copy_(before)
+        why = f"{reason} ({', '.join(ids)})" if ids else reason
+        say(f"step {self.step + 1} skipped: {why}")
+        self.log.row(self.step + 1, skipped=list(ids), reason=reason)
         if self.skipped > self.config.train.max_skipped:
             raise TrainingError(
-                f"the loss was not finite {self.skipped} steps in a row, last at {named}; the last "
-                f"checkpoint in {self.directory} is good: lower optimizer.learning_rate or look at them"
+                f"{self.skipped} steps in a row were skipped, the last because {why}; the checkpoint before "
+                f"them, in {self.directory}, is good: lower optimizer.learning_rate or look at the data"
             )
 
     def count_audio(self, batches: Sequence[Batch]) -> None:
         """Count the audio of a step, for `speed`."""
-        if not self._audio:
-            self._since = time.monotonic()
         self._audio += sum(float(batch.lengths.sum()) for batch in batches) / self.config.features.sample_rate
 
+    def restart_clock(self) -> None:
+        """Begin to measure `speed` anew."""
+        self._audio, self._since = 0.0, time.monotonic()
+
     def speed(self) -> float:
-        """Seconds of audio a second since the last call."""
-        elapsed = time.monotonic() - self._since
-        speed = self._audio / elapsed if self._audio and elapsed else 0.0
-        self._audio = 0.0
-        return speed
+        """Seconds of audio a second of training since the clock was restarted."""
+        return self._audio / max(time.monotonic() - self._since, 1e-9)
 
     def evaluate(self) -> DevScore | None:
         """Score the averaged network on dev, log it, keep it in `best/` if its WER is the lowest so far."""
@@ -146,11 +155,11 @@ class Run:
         weights = network_weights(self.average.network)
         return write_bundle(self.directory / name, self.config.model, weights)
 
-    def save(self) -> Path:
-        """Write a checkpoint."""
-        return save_checkpoint(
-            self.directory / "checkpoints", self.state(), self.step, self.config.train.keep
-        )
+    def save(self) -> None:
+        """Write a checkpoint, unless steps are being skipped: it would push out those that are good."""
+        if not self.skipped:
+            directory = self.directory / "checkpoints"
+            save_checkpoint(directory, self.state(), self.step, self.config.train.keep)
 
     def state(self) -> State:
         """All that `restore` needs for the next step to be the one that would have come."""
@@ -169,7 +178,11 @@ class Run:
         try:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
+            settings = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["optimizer"])
+            # Betas and weight decay are the configuration's, not those that the checkpoint was made with.
+            for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+                group.update(own)
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(
@@ -185,6 +198,9 @@ def _prepare_directory(directory: Path, config: Config, selection: Selection, re
     """Write the resolved configuration and the refused utterances; without resume, clear older results."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for folder in (directory, directory / "checkpoints"):
+            for left in folder.glob(".*.tmp"):  # by a process that was killed while it wrote
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         if not resume:
             (directory / "log.jsonl").unlink(missing_ok=True)
             for old in (directory / "checkpoints").glob("*.pt"):

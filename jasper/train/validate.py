@@ -38,9 +38,8 @@ def validate(config: Config, network: Jasper, utterances: Sequence[Utterance]) -
     model = Model(config.model, TorchEngine(network, device))
     texts = [""] * len(utterances)
     losses: list[float] = []
-    data = config.data
-    recognized = recognize_utterances(model, utterances, channel=data.channel, trim=data.trim_silence)
-    for index, recognition in recognized:
+    # Not trimmed, whatever training does: a model directory does not ask for it, so neither does its user.
+    for index, recognition in recognize_utterances(model, utterances, channel=config.data.channel):
         texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
         loss = _loss(model, utterances[index].text, recognition)
         if loss is not None:

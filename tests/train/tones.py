@@ -1,0 +1,216 @@
+"""Letters as pure tones: corpora that 5,000 weights learn in a second, and ways to compare runs."""
+
+import json
+import multiprocessing
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import torch
+
+from jasper.cli import main
+from jasper.config import Config, parse_config
+from jasper.train.checkpoint import list_checkpoints
+from jasper.train.log import read_log
+
+SAMPLE_RATE = 8000
+HZ = {"a": 400, "b": 750, "c": 1200, "d": 1800, "e": 2600, " ": 0}
+LABELS = [" ", "a", "b", "c", "d", "e"]
+JASPER = Path(sys.executable).with_name("jasper")
+PROCESSES = multiprocessing.get_context("forkserver")
+# What a training imports only when it comes to it takes most of a short one.
+PROCESSES.set_forkserver_preload(
+    [
+        "jasper.cli.app",
+        "jasper.train",
+        "jasper.report",
+        "torch.utils.tensorboard",
+        "torch._dynamo",
+        "rich.progress",
+    ]
+)
+
+
+def tones(text, seed=0):
+    """The wave (N,) of a text: 80 ms of tone a letter, 80 ms of near silence a space."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(SAMPLE_RATE * 8 // 100) / SAMPLE_RATE
+    fade = np.hanning(time.size) ** 0.3
+    wave = np.concatenate([0.3 * fade * np.sin(2 * np.pi * HZ[letter] * time) for letter in text])
+    return wave + 0.003 * rng.standard_normal(wave.size)
+
+
+def write_corpus(folder, texts, name="train"):
+    """Speak the texts into `folder` and return their manifest; ids are name-00, name-01, …"""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index, text in enumerate(texts):
+        wave, file = tones(text, index), f"{name}-{index:02d}.wav"
+        soundfile.write(folder / file, wave, SAMPLE_RATE)
+        lines.append({"audio_filepath": file, "duration": wave.size / SAMPLE_RATE, "text": text})
+    manifest = folder / f"{name}.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
+
+
+def random_texts(count, seed=0):
+    """Texts of one to three words, 4 to 9 letters in all; no letter stands twice in a row."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for _ in range(count):
+        letters = [LABELS[1 + (place * 2 + int(rng.integers(2))) % 5] for place in range(rng.integers(4, 10))]
+        for place in (5, 2):
+            if place < len(letters) - 1 and rng.random() < 0.7:
+                letters.insert(place, " ")
+        texts.append("".join(letters))
+    return texts
+
+
+def raw_recipe(manifest, out, **sections):
+    """A small network without dropout and augmentation; `data={...}` and the like are laid over it."""
+    raw = {
+        "network": {
+            "blocks": [
+                {"filters": 16, "kernel": 5, "stride": 2},
+                {"filters": 16, "kernel": 5, "repeat": 2, "residual": "dense"},
+                {"filters": 24, "kernel": 1},
+            ]
+        },
+        "features": {"sample_rate": SAMPLE_RATE, "n_fft": 256, "num_mels": 16},
+        "text": {"labels": LABELS, "normalizer": "lower"},
+        "data": {"train": [str(manifest)], "batch_size": 2, "num_workers": 0},
+        "augment": {"freq_masks": 0, "time_masks": 0},
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        "schedule": {"name": "cosine", "warmup_epochs": 1},
+        "train": {
+            "out": str(out),
+            "epochs": 3,
+            "ema": 0.9,
+            "precision": "fp32",
+            "device": "cpu",
+            "threads": 1,
+            "log_steps": 1,
+        },
+    }
+    return {name: {**raw.get(name, {}), **sections.get(name, {})} for name in {**raw, **sections}}
+
+
+def recipe(manifest, out, **sections):
+    """`raw_recipe` as a Config."""
+    return parse_config(Config, raw_recipe(manifest, out, **sections), "recipe")
+
+
+def everything_random(noise):
+    """Every source of random numbers that a training has, as sections of a recipe."""
+    return {
+        "network": {
+            "blocks": [
+                {"filters": 16, "kernel": 5, "stride": 2, "dropout": 0.1},
+                {"filters": 16, "kernel": 5, "repeat": 2, "residual": "dense", "dropout": 0.1},
+                {"filters": 24, "kernel": 1, "dropout": 0.2},
+            ]
+        },
+        "features": {"sample_rate": SAMPLE_RATE, "n_fft": 256, "num_mels": 16, "dither": 1e-3},
+        "augment": {
+            "speed": [0.9, 1.1],
+            "gain_db": [-6, 3],
+            "noise": [str(noise)],
+            "noise_probability": 0.7,
+            "freq_width": 4,
+            "time_width": 6,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended; a negative `code` is the signal that ended it."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def faults(self):
+        """The lines for the user, of those on stderr."""
+        return [line for line in self.stderr.splitlines() if line.startswith("jasper:")]
+
+
+def run_jasper(*arguments, file_size=None):
+    """Run the command line in a process of its own, forked where PyTorch is loaded already.
+
+    `file_size` in bytes is the longest file that it may write: a full disk, for any user.
+    """
+    with TemporaryDirectory() as folder:
+        process = PROCESSES.Process(target=_main, args=([*map(str, arguments)], folder, file_size))
+        process.start()
+        process.join(120)
+        assert process.exitcode is not None, f"still running: {arguments}"
+        stdout, stderr = ((Path(folder) / name).read_text() for name in ("stdout", "stderr"))
+    return Finished(process.exitcode, stdout, stderr)
+
+
+def _main(arguments, folder, file_size):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY), number)
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    sys.argv = ["jasper", *arguments]
+    main()
+
+
+def assert_fault(finished, *parts):
+    """Exit code 2, no traceback, and one line that begins with jasper:, the last one, and has the parts."""
+    assert finished.code == 2, finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert len(finished.faults) == 1, finished.stderr
+    assert finished.stderr.splitlines()[-1] == finished.faults[0]
+    for part in parts:
+        assert str(part) in finished.faults[0]
+
+
+def log_rows(run, key):
+    """The rows of a run's log that have a key."""
+    return [row for row in read_log(Path(run) / "log.jsonl") if key in row]
+
+
+def newest_state(run):
+    """The newest checkpoint of a run."""
+    return torch.load(list_checkpoints(Path(run) / "checkpoints")[0], weights_only=True)
+
+
+def assert_same_run(one, other):
+    """The two runs ended with the same model and the same state, bit for bit."""
+    weights = "last/model.safetensors"
+    assert (Path(one) / weights).read_bytes() == (Path(other) / weights).read_bytes()
+    first, second = newest_state(one), newest_state(other)
+    for name in ("network", "average", "optimizer"):
+        assert_same_state(first[name], second[name], name)
+    for name in ("step", "epoch", "group"):
+        assert first[name] == second[name]
+
+
+def assert_same_state(one, other, where):
+    """Equal keys, equal values, equal bits."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same_state(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_same_state(*pair, f"{where}.{index}")
+    else:
+        assert one == other, where
+
+
+def temporary_files(run):
+    """What a process that ended should not have left behind."""
+    return [path for path in Path(run).rglob("*") if path.name.endswith(".tmp")]
