@@ -26,7 +26,7 @@ ENGLISH_LABELS: tuple[str, ...] = (" ", *"abcdefghijklmnopqrstuvwxyz", "'")
 class Section(BaseModel):
     """Base of every section: frozen, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class FeatureConfig(Section):
@@ -49,7 +49,7 @@ class FeatureConfig(Section):
     # What stands beyond both ends of the wave: its reflection in NVIDIA's code, zeros in NeMo.
     edges: Literal["reflect", "zeros"] = "reflect"
     normalize: Literal["per_feature", "all_features", "none"] = "per_feature"
-    std_offset: NonNegative = 1e-5
+    std_offset: Positive = 1e-5
 
     @property
     def hop_length(self) -> int:
@@ -116,7 +116,9 @@ class NetworkConfig(Section):
         strides = [block.stride for block in self.blocks]
         dense = [index for index, block in enumerate(self.blocks) if block.residual == "dense"]
         if dense and max(strides[dense[0] : dense[-1]], default=1) > 1:
-            raise ValueError("a block with a stride stands between dense blocks, so their inputs differ in length")
+            raise ValueError(
+                "a block with a stride stands between dense blocks, so their inputs differ in length"
+            )
         return self
 
     @property

@@ -80,6 +80,9 @@ _DECADE = re.compile(r"([0-9]+)s\b")
 _DECIMAL = re.compile(rf"((?<!\w)|{_NUMBER})\.([0-9]+)")
 _INTEGER = re.compile(_NUMBER)
 
+_FIGURES = {
+    word: str(value) for value, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+}
 _CURRENCIES = {
     "$": (("dollar", "dollars"), ("cent", "cents")),
     "£": (("pound", "pounds"), ("penny", "pence")),
@@ -115,6 +118,11 @@ def basic(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
     kept = (char if char == "'" or unicodedata.category(char)[0] in "LMN" else " " for char in text)
     return " ".join("".join(kept).split())
+
+
+def figures(text: str) -> str:
+    """As `english`, with zero to nine as figures: for networks that have one label a digit."""
+    return " ".join(_FIGURES.get(word, word) for word in english(text).split())
 
 
 def _transliterate(text: str) -> str:

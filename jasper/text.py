@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from jasper.errors import ConfigError, TextError
-from jasper.normalize import basic, english
+from jasper.normalize import basic, english, figures
 
 
 def lower(text: str) -> str:
@@ -18,6 +18,7 @@ def lower(text: str) -> str:
 NORMALIZERS: dict[str, Callable[[str], str]] = {
     "english": english,
     "basic": basic,
+    "figures": figures,
     "lower": lower,
     "none": str.strip,
 }

@@ -54,6 +54,7 @@ def texts(score) -> list[str]:
 
 def test_every_utterance_is_scored_once_in_manifest_order(model, mixed):
     """The superseded system's evaluation dropped utterances over 16.7 s."""
+    assert sorted(index for index, _ in recognize_utterances(model, mixed)) == list(range(len(mixed)))
     score = evaluate(model, mixed)
     assert [utterance.id for utterance in score.utterances] == [utterance.id for utterance in mixed]
     assert [utterance.duration for utterance in score.utterances] == [u.duration for u in mixed]
@@ -62,6 +63,8 @@ def test_every_utterance_is_scored_once_in_manifest_order(model, mixed):
 @pytest.mark.parametrize("count", [0, 1, 2, 31, 32, 33, 65])
 def test_the_last_batch_is_not_refilled(model, digits, count):
     """The superseded system filled its last batch with utterances already scored: 2,703 became 2,720."""
+    recognized = sorted(index for index, _ in recognize_utterances(model, digits[:count]))
+    assert recognized == list(range(count))
     score = evaluate(model, digits[:count])
     assert [utterance.id for utterance in score.utterances] == [utterance.id for utterance in digits[:count]]
     assert score.words.reference_length == count  # one word each

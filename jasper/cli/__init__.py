@@ -9,10 +9,12 @@ from jasper.errors import JasperError
 
 def main() -> None:
     """Run the command line."""
-    from jasper.cli.app import app
-
     try:
+        from jasper.cli.app import app
+
         app(prog_name="jasper")
     except JasperError as error:
         print(f"jasper: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # while this was still being loaded
+        sys.exit(130)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasper.audio import read_audio, trim_silence
-from jasper.config import Config, FeatureConfig
+from jasper.config import Config
 from jasper.data.augment import Augmenter, Spans, utterance_rng
 from jasper.errors import AudioError, TextError
 from jasper.features import num_frames
@@ -105,7 +105,7 @@ class TrainingSet:
                 examples.append(example)
             except (AudioError, TextError) as error:
                 faults.append(f"{utterance.id}: {error}")
-        return collate(examples, self.config.features, tuple(faults))
+        return collate(examples, tuple(faults))
 
     def _check_feasible(self, example: Example) -> None:
         """CTC has no path, and an infinite loss, where the transcript needs more steps than there are."""
@@ -115,8 +115,8 @@ class TrainingSet:
             raise TextError(f"the transcript needs {needed} output steps, the audio gives {steps}")
 
 
-def collate(examples: Sequence[Example], features: FeatureConfig, faults: tuple[str, ...] = ()) -> Batch:
-    """Pad examples together, to whole hops so that the number of different shapes stays small."""
+def collate(examples: Sequence[Example], faults: tuple[str, ...] = ()) -> Batch:
+    """Pad examples together, to the longest of them."""
     waves = [example.wave for example in examples]
     tokens = [example.tokens for example in examples]
     no_spans = np.zeros((0, 0, 2), dtype=np.int64)

@@ -15,7 +15,8 @@ def join_clips(utterances: Sequence[Utterance], config: JoinConfig, seed: int, e
     """Join clips of one speaker into strings of `min_clips` to `max_clips`, each clip used once a round.
 
     A pure function of its arguments. With `config.utterances` unset one round is made, so every clip appears
-    exactly once (the last string of a speaker may be shorter than `min_clips`).
+    exactly once (the last string of a speaker may be shorter than `min_clips`). Clips without a speaker are
+    taken to be of one.
     """
     rng = np.random.default_rng((seed, epoch, 0x10))
     speakers: dict[str | None, list[Utterance]] = defaultdict(list)
@@ -49,8 +50,6 @@ def _one_round(
 
 def _join(parts: tuple[Utterance, ...], pauses: tuple[float, ...], name: str) -> Utterance:
     first = parts[0]
-    if len(parts) == 1:
-        return first
     return Utterance(
         id=f"{name}-{first.id}",
         path=first.path,

@@ -24,7 +24,7 @@ def assert_only_fault(finished: Finished, *parts):
 
 
 def test_an_unknown_key_with_those_that_are_known(file):
-    """About 20 keys that nothing read; typos passed silently."""
+    """The model zoo had about 20 keys that nothing reads, and typos passed silently."""
     known = ", ".join(jasper.config.TrainConfig.model_fields)
     assert_only_fault(
         run_jasper("train", file, "train.epoch=3"), f"train.epoch: unknown key; known are {known}"

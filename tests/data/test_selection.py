@@ -23,7 +23,10 @@ def settings_for(folder: Path, rows: list[dict], *overrides: str, split: str = "
         for i, r in enumerate(rows)
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
-    return load_config("tiny", [f"data.{split}=[{path}]", "augment.speed=[1.0, 1.0]", *overrides])
+    # 10 ms a frame, 20 ms a step.
+    model = ("network.blocks=[{filters: 8, kernel: 5, stride: 2}]", "text.normalizer=basic")
+    recipe = (*model, f"data.{split}=[{path}]", "augment.speed=[1.0, 1.0]")
+    return load_config("tiny", [*recipe, *overrides])
 
 
 def kinds(config: Config) -> dict[str, str]:

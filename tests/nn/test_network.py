@@ -85,25 +85,35 @@ def test_a_preset_has_its_published_size(name):
 
 def test_the_smaller_presets_are_smaller():
     assert set(presets()) == set(SIZES) | {"jasper5x3", "tiny", "digits"}
-    assert (
-        size_of("digits")
-        < size_of("tiny")
-        < size_of("small")
-        < size_of("jasper5x3")
-        < size_of("jasper10x5dr")
-    )
+    assert max(size_of("digits"), size_of("tiny")) < size_of("small")
+    assert size_of("small") < size_of("jasper5x3") < size_of("jasper10x5dr")
 
 
 @settings(max_examples=80, deadline=None)
 @given(blocks=stacks(), lengths=st.lists(st.integers(1, 60), min_size=2, max_size=4), seed=st.integers(0, 99))
 def test_a_row_of_a_batch_is_the_row_alone(blocks, lengths, seed):
-    model = network(*blocks, seed=seed)
+    # In double precision, so that deep random stacks leave no rounding to be mistaken for a leak.
+    model = network(*blocks, seed=seed).double()
     x, num = features(*lengths, seed=seed)
+    x = x.double()
     with torch.inference_mode():
         together, out = model(x, num)
         for row, length in enumerate(lengths):
             alone, alone_out = model(x[row : row + 1, :, :length], num[row : row + 1])
             assert alone_out[0] == out[row] == alone.shape[1]
+            np.testing.assert_allclose(together[row, : out[row]], alone[0], atol=ALONE_TOLERANCE)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "quartznet5x5"])
+def test_a_row_of_a_batch_is_the_row_alone_in_single_precision(preset):
+    model = build_network(load_config(preset).model).eval()
+    generator = torch.Generator().manual_seed(0)
+    num = torch.tensor([101, 64, 7])
+    x = torch.randn(3, 64, 101, generator=generator)
+    with torch.inference_mode():
+        together, out = model(x, num)
+        for row, length in enumerate(num.tolist()):
+            alone, _ = model(x[row : row + 1, :, :length], num[row : row + 1])
             np.testing.assert_allclose(together[row, : out[row]], alone[0], atol=ALONE_TOLERANCE)
 
 

@@ -160,6 +160,7 @@ def _main(arguments, folder, file_size):
         os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY), number)
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    multiprocessing.set_start_method(None, force=True)  # the platform's own again, for the data workers
     sys.argv = ["jasper", *arguments]
     main()
 
