@@ -18,31 +18,26 @@ BATCH_SECONDS = 240.0  # of padded audio at a time
 
 
 def recognize_utterances(
-    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None, trim: bool = False
+    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None
 ) -> Iterator[tuple[int, Recognition]]:
     """Yield (index, recognition) for every utterance, in an order that keeps padding small."""
     durations = np.array([utterance.duration for utterance in utterances], dtype=np.float64)
     order = np.argsort(-durations, kind="stable")
     with progress_bar("recognising", float(durations.sum())) as advance:
         for batch in cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS):
-            waves = [
-                read_utterance(utterances[index], model.sample_rate, channel=channel, trim=trim)
-                for index in batch
-            ]
+            waves = [read_utterance(utterances[index], model.sample_rate, channel=channel) for index in batch]
             yield from zip(batch, model.recognize(waves), strict=True)
             advance(float(durations[batch].sum()))
 
 
-def evaluate(
-    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None, trim: bool = False
-) -> Score:
+def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | None = None) -> Score:
     """Score a model on utterances; references go through the model's own normaliser.
 
     Raises AudioError, naming the file, where one cannot be read: a score of fewer utterances than were
     given would be no score of the set.
     """
     texts = [""] * len(utterances)
-    for index, recognition in recognize_utterances(model, utterances, channel=channel, trim=trim):
+    for index, recognition in recognize_utterances(model, utterances, channel=channel):
         texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
     return score_texts(model, utterances, texts)
 

@@ -80,9 +80,8 @@ _DECADE = re.compile(r"([0-9]+)s\b")
 _DECIMAL = re.compile(rf"((?<!\w)|{_NUMBER})\.([0-9]+)")
 _INTEGER = re.compile(_NUMBER)
 
-_FIGURES = {
-    word: str(value) for value, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
-}
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_FIGURES = {word: str(value) for value, word in enumerate(_DIGITS)}
 _CURRENCIES = {
     "$": (("dollar", "dollars"), ("cent", "cents")),
     "£": (("pound", "pounds"), ("penny", "pence")),

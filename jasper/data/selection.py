@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jasper.config import Config, parse_config
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_manifest
+from jasper.errors import AudioError
 from jasper.features import num_frames
 from jasper.text import Tokenizer, get_normalizer, labels_of, min_frames, read_labels
 from jasper.types import Utterance
@@ -84,6 +85,14 @@ def read_dev(config: Config) -> list[Utterance]:
     if config.data.join is None:
         return utterances
     return join_clips(utterances, config.data.join.model_copy(update={"utterances": None}), 0, 0)
+
+
+def check_files(utterances: Sequence[Utterance]) -> None:
+    """Raise AudioError if a file is not there, before hours of training end at it."""
+    paths = {part.path for utterance in utterances for part in (utterance.parts or (utterance,))}
+    missing = sorted(str(path) for path in paths if not path.is_file())
+    if missing:
+        raise AudioError(f"{missing[0]}: no such file ({len(missing)} of {len(paths)} files are missing)")
 
 
 def _read(config: Config, paths: Sequence[object]) -> list[Utterance]:

@@ -64,4 +64,7 @@ def _as_it_is(batches: list[Batch]) -> list[Batch]:
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to end them cleanly
+    # Ctrl-C and a scheduler's SIGTERM reach the whole group; the main process ends its workers when the
+    # step is done and the checkpoint written.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

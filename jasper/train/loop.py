@@ -55,6 +55,7 @@ def train(config: Config, *, resume: bool = True) -> TrainResult:
                 run.save()
             if stop.requested:
                 run.save()
+                run.save_model("last")
                 raise KeyboardInterrupt
         run.save_model("last")
     return TrainResult(run.directory, run.step, run.best)

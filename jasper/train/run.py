@@ -15,7 +15,7 @@ from torch import Tensor
 from jasper.bundle import atomic_file, find_bundle, read_weights, write_bundle
 from jasper.config import Config, dump_yaml
 from jasper.data.dataset import Batch, TrainingSet
-from jasper.data.selection import Selection, read_dev, read_training, with_labels
+from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import CheckpointError, ConfigError, TrainingError
 from jasper.nn import TorchFeatures
 from jasper.nn.device import pick_device, pick_precision
@@ -47,6 +47,7 @@ class Run:
         if not self.selection.utterances:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
         self.dev = read_dev(config)
+        check_files(self.dev)
         self.training_set = TrainingSet(config)
         torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(self.device).train()
@@ -203,8 +204,8 @@ def _prepare_directory(directory: Path, config: Config, selection: Selection, re
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         if not resume:
             (directory / "log.jsonl").unlink(missing_ok=True)
-            for old in (directory / "checkpoints").glob("*.pt"):
-                old.unlink()
+            for old in ("checkpoints", "best", "last", "tensorboard"):
+                shutil.rmtree(directory / old, ignore_errors=True)
         with atomic_file(directory / "config.yaml") as path:
             path.write_text(dump_yaml(config), encoding="utf-8")
         with atomic_file(directory / "refused.jsonl") as path, path.open("w", encoding="utf-8") as file:

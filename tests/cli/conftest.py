@@ -1,13 +1,6 @@
 """A small trained model and its corpus, for the commands that need one."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# The corpora of tones are shared with the tests of training.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "train"))
-
 from tones import random_texts, recipe, write_corpus
 
 from jasper.train import train

@@ -36,7 +36,8 @@ def contents(run):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpus):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_stop_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpus, number):
     sections = {"data": {"batch_size": 1, "num_workers": 2, "dev": [str(corpus)]}}
     settings = {"epochs": 8, "eval_epochs": 100}
     train(recipe(corpus, tmp_path / "undisturbed", **sections, train=settings))
@@ -50,7 +51,7 @@ def test_ctrl_c_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpu
     while not (run / "log.jsonl").exists() or len(log_rows(run, "loss")) < 5:
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    os.killpg(process.pid, number)  # as a terminal and a scheduler do: to the workers too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
