@@ -86,6 +86,31 @@ def folder(
 
 
 @app.command()
+def speak(
+    texts: Annotated[Path, typer.Argument(help="A text a line.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the recordings and manifest.jsonl.")],
+    voices: Annotated[int, typer.Option(help="Every text is spoken by so many.")] = 40,
+    sample_rate: Annotated[int, typer.Option(help="Of the recordings, in Hz.")] = 16000,
+    seed: Annotated[int, typer.Option(help="Which voices.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Speak texts in many synthetic English voices (espeak-ng), to add to recordings that are too few."""
+    from jasper.demo.speak import speak_texts
+    from jasper.errors import TextError
+
+    try:
+        lines = texts.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TextError(f"{texts}: cannot be read as UTF-8 text: {error}") from None
+    with long_work("run the command again"):
+        manifest = speak_texts(out, lines, num_voices=voices, sample_rate=sample_rate, seed=seed)
+    if as_json:
+        print_json({"manifest": str(manifest)})
+    else:
+        typer.echo(str(manifest))
+
+
+@app.command()
 def validate(
     manifest: Manifest,
     config: Annotated[

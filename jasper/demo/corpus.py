@@ -154,7 +154,7 @@ def make_corpus(
 def plan_split(split: Split, number: int, seed: int) -> list[Clip]:
     """Draw the clips of a split: the speakers take turns, each says sentences of this split alone."""
     rng = random.Random(f"{split} {seed}")
-    speakers = _draw_speakers(VARIANTS[split], rng)
+    speakers = draw_speakers(VARIANTS[split], rng)
     turns = islice(cycle(speakers.items()), number)
     return [
         Clip(f"{split}-{index:05d}", _draw_sentence(split, rng), speaker, voice)
@@ -178,7 +178,7 @@ def vocabulary() -> set[str]:
     return {word for text in texts for word in text.split() if not word.startswith("{")}
 
 
-def _draw_speakers(variants: Iterable[str], rng: random.Random) -> dict[str, Voice]:
+def draw_speakers(variants: Iterable[str], rng: random.Random) -> dict[str, Voice]:
     """Every variant in every accent, shuffled, each pair with a rate and a pitch that it keeps."""
     pairs = [(accent, variant) for accent in ACCENTS for variant in variants]
     rng.shuffle(pairs)
@@ -251,16 +251,16 @@ def _prepared_folder(folder: Path) -> Path:
 def _record(synthesizer: Synthesizer, clip: Clip, folder: Path, seed: int) -> Utterance:
     wave, sample_rate = synthesizer.speak(clip.text, clip.voice)
     rng = np.random.default_rng([seed, zlib.crc32(clip.id.encode())])
-    wave = _in_a_room(resample(wave, sample_rate, SAMPLE_RATE), rng)
+    wave = in_a_room(resample(wave, sample_rate, SAMPLE_RATE), SAMPLE_RATE, rng)
     path = folder / f"{clip.id}.flac"
     soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
     return Utterance(clip.id, path, clip.text, duration=len(wave) / SAMPLE_RATE, speaker=clip.speaker)
 
 
-def _in_a_room(wave: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """A wave (N,) at SAMPLE_RATE → one with short pauses around it, a level of its own and a little noise."""
-    wave = trim_silence(wave, SAMPLE_RATE, TRIM_DB)
-    before, after = (rng.uniform(*PAUSE, size=2) * SAMPLE_RATE).astype(int)
+def in_a_room(wave: FloatArray, sample_rate: int, rng: np.random.Generator) -> FloatArray:
+    """Give a wave (N,) short pauses around it, a level of its own and a little noise."""
+    wave = trim_silence(wave, sample_rate, TRIM_DB)
+    before, after = (rng.uniform(*PAUSE, size=2) * sample_rate).astype(int)
     wave = wave * (rng.uniform(*PEAK) / np.abs(wave).max())
     noise = ROOM_NOISE * rng.standard_normal(before + len(wave) + after)
     noisy: FloatArray = (np.pad(wave, (before, after)) + noise).astype(np.float32)
