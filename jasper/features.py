@@ -27,7 +27,7 @@ class FeatureExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        self.window = padded_window(config)
+        self.window = np.hanning(config.window_length)
         self.filters = mel_filters(config)
 
     def __call__(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
@@ -61,13 +61,10 @@ class FeatureExtractor:
             signal = signal[reflected_index(wave.size, margin)]
         else:
             signal = np.pad(signal, margin)
-        framed = np.lib.stride_tricks.sliding_window_view(signal, config.n_fft)[:: config.hop_length][:frames]
-        # The window is zero outside its middle, so only that part of each frame is multiplied.
-        start = (config.n_fft - config.window_length) // 2
-        inside = slice(start, start + config.window_length)
-        windowed = np.zeros(framed.shape)
-        np.multiply(framed[:, inside], self.window[inside], out=windowed[:, inside])
-        spectrum = np.fft.rfft(windowed)
+        # Only what is under the window: where it stands in the transform turns phases and leaves the power.
+        signal = signal[(config.n_fft - config.window_length) // 2 :]
+        framed = np.lib.stride_tricks.sliding_window_view(signal, config.window_length)
+        spectrum = np.fft.rfft(framed[:: config.hop_length][:frames] * self.window, config.n_fft)
         power = spectrum.real**2 + spectrum.imag**2
         log_mel = np.log(self.filters @ power.T + config.log_offset)
         return normalize(log_mel, config)
@@ -95,14 +92,6 @@ def reflected_index(num_samples: int, margin: int) -> IntArray:
     period = max(2 * (num_samples - 1), 1)
     place %= period
     return np.asarray(np.minimum(place, period - place) if num_samples > 1 else place * 0, dtype=np.int64)
-
-
-def padded_window(config: FeatureConfig) -> Float64:
-    """A symmetric Hann window, centred in n_fft samples (n_fft,)."""
-    window = np.zeros(config.n_fft)
-    start = (config.n_fft - config.window_length) // 2
-    window[start : start + config.window_length] = np.hanning(config.window_length)
-    return window
 
 
 def normalize(log_mel: Float64, config: FeatureConfig) -> Float64:

@@ -28,8 +28,8 @@ def speak_texts(
 ) -> Path:
     """Speak every text in `num_voices` English voices of espeak-ng; returns the manifest.
 
-    Writes FLAC clips of 16 bits and `manifest.jsonl`, whose speakers are the voices. The
-    same arguments give the same files. MissingExtraError where espeak-ng is not installed, TextError for no text.
+    Writes FLAC clips of 16 bits and `manifest.jsonl`, whose speakers are the voices. The same arguments give
+    the same files. MissingExtraError where espeak-ng is not installed, TextError where there is no text.
     """
     texts = [text.strip() for text in texts if text.strip()]
     if not texts:

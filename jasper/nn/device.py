@@ -32,6 +32,11 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def feature_precision(device: torch.device) -> torch.dtype:
+    """The type that features are computed in: double precision where the device has it."""
+    return torch.float32 if device.type in ("mps", "npu") else torch.float64
+
+
 def _available(kind: str) -> bool:
     if kind == "npu":
         try:

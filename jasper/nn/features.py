@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jasper.config import FeatureConfig
-from jasper.features import mel_filters, num_frames, padded_window
-
-# Devices without double precision; there the bands that are almost silent are a little less exact.
-_SINGLE_PRECISION = ("mps", "npu")
+from jasper.features import mel_filters, num_frames
 
 
 class TorchFeatures(nn.Module):
@@ -18,11 +15,13 @@ class TorchFeatures(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, config: FeatureConfig) -> None:
+    def __init__(self, config: FeatureConfig, dtype: torch.dtype = torch.float64) -> None:
+        """`dtype` is what it computes in; in float32 bands that are almost silent are less exact."""
         super().__init__()
         self.config = config
-        self.register_buffer("window", torch.from_numpy(padded_window(config)), persistent=False)
-        self.register_buffer("filters", torch.from_numpy(mel_filters(config)), persistent=False)
+        window = torch.hann_window(config.window_length, periodic=False, dtype=torch.float64)
+        self.register_buffer("window", window.to(dtype), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(mel_filters(config)).to(dtype), persistent=False)
 
     @torch.no_grad()
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,29 +38,32 @@ class TorchFeatures(nn.Module):
         else:
             frame_lengths = lengths // config.hop_length
         num = max(1, num_frames(config, waves.shape[1]))
-        framed = self._extend(self._preemphasize(waves), lengths).unfold(1, config.n_fft, config.hop_length)
-        dtype = torch.float32 if waves.device.type in _SINGLE_PRECISION else torch.float64
-        spectrum = torch.fft.rfft(framed[:, :num].to(dtype) * self.window.to(dtype))
+        signal = self._extend(self._preemphasize(waves.to(self.window.dtype)), lengths)
+        signal = signal[:, (config.n_fft - config.window_length) // 2 :]
+        framed = signal.unfold(1, config.window_length, config.hop_length)[:, :num]
+        spectrum = torch.fft.rfft(framed * self.window, config.n_fft)
         power = spectrum.real.square() + spectrum.imag.square()
-        log_mel = torch.log(power @ self.filters.to(dtype).T + config.log_offset).transpose(1, 2)
+        log_mel = torch.log(power @ self.filters.T + config.log_offset).transpose(1, 2)
         return self._normalize(log_mel, frame_lengths).float(), frame_lengths
 
     def _preemphasize(self, waves: Tensor) -> Tensor:
-        first, rest, before = waves[:, :1], waves[:, 1:], waves[:, :-1]
-        return torch.cat([first.double(), rest.double() - self.config.preemphasis * before.double()], dim=1)
+        return torch.cat([waves[:, :1], waves[:, 1:] - self.config.preemphasis * waves[:, :-1]], dim=1)
 
     def _extend(self, signal: Tensor, lengths: Tensor) -> Tensor:
-        """Continue each row beyond its own two ends, whatever padding follows it."""
+        """Continue each row (B, N) beyond its own two ends, whatever padding follows it: (B, N + n_fft)."""
         margin = self.config.n_fft // 2
-        place = torch.arange(-margin, signal.shape[1] + margin, device=signal.device).expand(len(signal), -1)
+        extended = nn.functional.pad(signal, (margin, margin))
+        beyond = torch.arange(1, margin + 1, device=signal.device).expand(len(signal), -1)
         last = (lengths - 1)[:, None]
         if self.config.edges == "zeros":
-            inside = (place >= 0) & (place <= last)
-            return torch.where(inside, signal.gather(1, place.clamp(0, signal.shape[1] - 1)), 0.0)
+            # Pre-emphasis leaves a sample just after the row's end.
+            return extended.scatter(1, margin + last + beyond, 0.0)
         period = (2 * last).clamp(min=1)
-        place = place.abs() % period
-        place = torch.minimum(place, period - place).clamp(max=signal.shape[1] - 1)
-        return signal.gather(1, torch.where(last > 0, place, 0))
+        left, right = beyond % period, (last + beyond) % period
+        before = signal.gather(1, torch.minimum(left, period - left).clamp(max=last))
+        after = signal.gather(1, torch.minimum(right, period - right).clamp(max=last))
+        extended = extended.scatter(1, margin - beyond, before)
+        return extended.scatter(1, margin + last + beyond, after)
 
     def _normalize(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         config = self.config

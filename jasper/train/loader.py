@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,6 +15,8 @@ from jasper.data.batches import epoch_batches
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.join import join_clips
 from jasper.types import Utterance
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Group = list[list[Utterance]]
 
@@ -68,3 +72,10 @@ def _start_worker(_: int) -> None:
     # step is done and the checkpoint written.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _die_with_parent()
+
+
+def _die_with_parent() -> None:
+    """Have Linux end this process when the main one is killed; waiting to hand over a batch, it would stay."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

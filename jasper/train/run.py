@@ -18,7 +18,7 @@ from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import CheckpointError, ConfigError, TrainingError
 from jasper.nn import TorchFeatures
-from jasper.nn.device import pick_device, pick_precision
+from jasper.nn.device import feature_precision, pick_device, pick_precision
 from jasper.nn.spec_augment import hide_spans
 from jasper.nn.weights import build_network, load_weights, network_weights
 from jasper.train.average import MovingAverage
@@ -51,7 +51,7 @@ class Run:
         self.training_set = TrainingSet(config)
         torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(self.device).train()
-        self.features = TorchFeatures(config.features).to(self.device).train()
+        self.features = TorchFeatures(config.features, feature_precision(self.device)).to(self.device).train()
         restored = load_checkpoint(self.directory / "checkpoints", say) if resume else None
         if restored is None and config.train.init is not None:
             load_weights(self.network, read_weights(find_bundle(config.train.init)), str(config.train.init))
