@@ -76,6 +76,6 @@ def _start_worker(_: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have Linux end this process when the main one is killed; waiting to hand over a batch, it would stay."""
+    """Have Linux end this process when the main one is killed: waiting to hand over a batch, it stays."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
