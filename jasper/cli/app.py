@@ -53,7 +53,7 @@ def demo(
         list[Path] | None, typer.Option("--data", help="Manifest of real recordings; may be repeated.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the corpus, the run and the report.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="Time for training, about.")] = 5.0,
+    minutes: Annotated[float, typer.Option(help="Time for training, about.")] = 6.0,
     as_json: AsJson = False,
 ) -> None:
     """Train a small Jasper, score it on voices it never heard and leave an HTML report.

@@ -54,7 +54,7 @@ class DemoResult:
         }
 
 
-def run_demo(out: str | Path, *, manifests: Sequence[Path] = (), minutes: float = 5.0) -> DemoResult:
+def run_demo(out: str | Path, *, manifests: Sequence[Path] = (), minutes: float = 6.0) -> DemoResult:
     """Train a small Jasper for about `minutes`, score it on held-out voices, write `report.html`.
 
     Without `manifests` a corpus is spoken by espeak-ng; with them their speakers are divided into train, dev
