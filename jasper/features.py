@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from jasper.config import FeatureConfig
 from jasper.errors import AudioError
 from jasper.types import FloatArray, IntArray
 
+N = TypeVar("N", bound=Any)  # int, NumPy array or tensor
 Float64 = NDArray[np.float64]
 
 
@@ -70,10 +72,12 @@ class FeatureExtractor:
         return normalize(log_mel, config)
 
 
-def num_frames(config: FeatureConfig, num_samples: int) -> int:
-    """Valid frames of `num_samples` samples, by `config.frame_count`."""
+def num_frames(config: FeatureConfig, num_samples: N) -> N:
+    """Valid frames of `num_samples` samples, an int or any array of them, by `config.frame_count`."""
     hop = config.hop_length
-    return -(-num_samples // hop) if config.frame_count == "ceil" else num_samples // hop
+    samples: Any = num_samples
+    frames: N = -(-samples // hop) if config.frame_count == "ceil" else samples // hop
+    return frames
 
 
 def check_wave(wave: FloatArray) -> None:

@@ -33,10 +33,7 @@ class TorchFeatures(nn.Module):
         config = self.config
         if self.training and config.dither:
             waves = waves + config.dither * torch.randn_like(waves)
-        if config.frame_count == "ceil":
-            frame_lengths = (lengths + config.hop_length - 1) // config.hop_length
-        else:
-            frame_lengths = lengths // config.hop_length
+        frame_lengths = num_frames(config, lengths)
         num = max(1, num_frames(config, waves.shape[1]))
         signal = self._extend(self._preemphasize(waves.to(self.window.dtype)), lengths)
         signal = signal[:, (config.n_fft - config.window_length) // 2 :]

@@ -5,8 +5,8 @@ from jasper.errors import MissingExtraError
 try:
     from jasper.train.loop import TrainResult, train
 except ModuleNotFoundError as error:
-    if error.name != "torch":
+    if error.name not in ("torch", "threadpoolctl"):
         raise
-    raise MissingExtraError("torch", "train") from None
+    raise MissingExtraError(error.name, "train") from None
 
 __all__ = ["TrainResult", "train"]

@@ -17,6 +17,7 @@ from jasper.config import Config, dump_yaml
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import CheckpointError, ConfigError, TrainingError
+from jasper.features import num_frames
 from jasper.nn import TorchFeatures
 from jasper.nn.device import feature_precision, pick_device, pick_precision
 from jasper.nn.spec_augment import hide_spans
@@ -48,7 +49,7 @@ class Run:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
         self.dev = read_dev(config)
         check_files(self.dev)
-        self.training_set = TrainingSet(config)
+        self.training_set = TrainingSet(config, with_features=self.device.type == "cpu")
         torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(self.device).train()
         self.features = TorchFeatures(config.features, feature_precision(self.device)).to(self.device).train()
@@ -79,8 +80,11 @@ class Run:
 
     def forward(self, batch: Batch) -> Tensor:
         """The CTC losses (B,) of a batch, augmented on the device."""
-        waves = torch.from_numpy(batch.waves).to(self.device)
-        features, lengths = self.features(waves, torch.from_numpy(batch.lengths).to(self.device))
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        if batch.features is None:
+            features, lengths = self.features(torch.from_numpy(batch.waves).to(self.device), lengths)
+        else:
+            features, lengths = torch.from_numpy(batch.features), num_frames(self.config.features, lengths)
         freq_spans, time_spans = torch.from_numpy(batch.freq_spans), torch.from_numpy(batch.time_spans)
         features = hide_spans(features, freq_spans.to(self.device), time_spans.to(self.device))
         mixed = self.precision != torch.float32

@@ -15,7 +15,7 @@ from jasper.train.loss import ctc_losses
 from jasper.train.optimizers import build_optimizer
 
 _STEPS = 5
-_OVERHEAD = 1.8  # of reading, features and scoring, over the network alone, on two cores
+_OVERHEAD = 1.5  # of reading, features and scoring, over the network alone, on two cores
 
 
 def epochs_in(config: Config, duration: float) -> int:

@@ -20,6 +20,7 @@ from jasper.data.dataset import Batch, Example, TrainingSet, read_utterance
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_manifest
 from jasper.data.selection import read_training
+from jasper.features import FeatureExtractor
 from jasper.types import Utterance
 
 RATE = 16000
@@ -235,3 +236,15 @@ def test_trimming_is_done_to_each_part_of_a_joined_utterance(utterances, tmp_pat
     part = trim_silence(wave, RATE)
     assert part.size <= wave.size - 15000
     np.testing.assert_array_equal(trimmed, np.concatenate([part, np.zeros(4000, np.float32), part]))
+
+
+def test_features_made_by_workers_are_those_of_the_waves(utterances):
+    config = config_of("features.dither=0")
+    waves = TrainingSet(config).batch(utterances[:5], epoch=2)
+    made = TrainingSet(config, with_features=True).batch(utterances[:5], epoch=2)
+    rows = [row[:length] for row, length in zip(waves.waves, waves.lengths, strict=True)]
+    expected, _ = FeatureExtractor(config.features)(rows)
+    np.testing.assert_array_equal(made.features, expected)
+    np.testing.assert_array_equal(made.lengths, waves.lengths)
+    assert waves.features is None
+    assert made.waves.shape == (5, 0)

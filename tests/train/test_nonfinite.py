@@ -98,7 +98,7 @@ def test_a_skipped_step_leaves_the_statistics_of_batch_norm_alone(tmp_path, corp
     """The loss was skipped, but the forward pass had already put NaN into the running mean, for good."""
     run = Run(recipe(corpus, tmp_path), resume=False)
     good = run.training_set.batch(run.selection.utterances[:4], 0)
-    bad = dataclasses.replace(good, waves=good.waves * np.float32(np.nan))
+    bad = dataclasses.replace(good, features=good.features * np.float32(np.nan))
     with run.log:
         for batches, finite in (([good], True), ([good, bad], False), ([bad], False)):
             loss, _ = train_step(run, batches, 0.01)
@@ -114,7 +114,7 @@ def test_a_skipped_step_leaves_the_statistics_of_batch_norm_alone(tmp_path, corp
 def test_no_more_than_max_skipped_steps_are_skipped(tmp_path, corpus):
     run = Run(recipe(corpus, tmp_path, train={"max_skipped": 1}), resume=False)
     good = run.training_set.batch(run.selection.utterances[:2], 0)
-    bad = dataclasses.replace(good, waves=good.waves * np.float32(np.nan))
+    bad = dataclasses.replace(good, features=good.features * np.float32(np.nan))
     with run.log:
         for batch in (bad, good, bad):  # not in a row
             train_step(run, [batch], 0.01)
