@@ -16,6 +16,7 @@ from jasper.data.dataset import read_utterance
 from jasper.data.manifest import read_manifest, write_manifest
 from jasper.data.selection import with_labels
 from jasper.demo.corpus import Corpus, make_corpus
+from jasper.demo.trial import epochs_in
 from jasper.errors import ManifestError
 from jasper.evaluate import evaluate
 from jasper.figures import Spectrogram
@@ -24,7 +25,6 @@ from jasper.model import load
 from jasper.report import score_dict, write_score_lines, write_training_report
 from jasper.train import train
 from jasper.train.log import read_log, say
-from jasper.train.speed import epochs_in
 from jasper.types import Score, Transcript, Utterance
 
 NUM_TRAIN, NUM_DEV, NUM_TEST = 2400, 100, 300
@@ -113,7 +113,7 @@ def _recipe(out: Path, corpus: Corpus, minutes: float, real: bool) -> Config:
         raw["data"]["labels"] = "manifest"
     config = with_labels(parse_config(Config, raw, "demo"))
     low, high = EPOCHS
-    epochs = min(high, max(low, epochs_in(config, 60 * minutes)))
+    epochs = min(high, max(low, int(epochs_in(config, 60 * minutes))))
     lasting = config.train.model_copy(update={"epochs": epochs, "eval_epochs": max(1.0, epochs / 10)})
     config = config.model_copy(update={"train": lasting})
     with atomic_file(kept) as path:
