@@ -9,13 +9,14 @@ from jasper.config import Config
 from jasper.data.selection import read_training
 from jasper.train import train
 from jasper.train.loader import epoch_groups
-from jasper.train.log import read_log
+from jasper.train.log import read_log, say
 
 _WARM, _STEPS = 20, 50  # the first steps are slower: memory, workers and kernels have to be found
 
 
 def epochs_in(config: Config, duration: float) -> float:
     """Epochs of training that fit in `duration` seconds on this machine."""
+    say(f"training {_STEPS} steps for trial, to choose the number of epochs")
     with tempfile.TemporaryDirectory(prefix="jasper-trial-") as folder:
         settings = {"out": Path(folder), "max_steps": _STEPS, "log_steps": 10, "epochs": 1000}
         trial = config.model_copy(
