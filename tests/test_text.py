@@ -178,7 +178,7 @@ def test_lower_and_none():
 
 def test_unknown_normalizer_lists_the_known():
     assert get_normalizer("english") is english
-    with pytest.raises(ConfigError, match=r"'englsh'.*english, basic, lower, none"):
+    with pytest.raises(ConfigError, match=r"'englsh'.*english, basic, figures, lower, none"):
         get_normalizer("englsh")
 
 
@@ -246,3 +246,11 @@ def test_min_frames_is_the_length_of_the_shortest_path(tokens):
         path += [None, token] if path and path[-1] == token else [token]
     assert [token for token, _ in groupby(path) if token is not None] == tokens
     assert min_frames(tokens) == len(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("Zero one TWO", "0 1 2"), ("eighty", "eighty"), ("someone", "someone"), ("", "")],
+)
+def test_figures_writes_the_ten_digits_and_nothing_else_as_figures(written, expected):
+    assert NORMALIZERS["figures"](written) == expected
