@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jasper.config import Config, load_config
+    from jasper.config import Config
     from jasper.convert import convert
     from jasper.data.manifest import read_manifest, write_manifest
     from jasper.errors import JasperError
     from jasper.evaluate import evaluate
     from jasper.model import Model, load
+    from jasper.recipe import load_config
     from jasper.types import Hypothesis, Score, Transcript, Utterance
 
 __version__ = "0.1.0"
@@ -28,7 +29,7 @@ _PUBLIC = {
     "convert": "jasper.convert",
     "evaluate": "jasper.evaluate",
     "load": "jasper.model",
-    "load_config": "jasper.config",
+    "load_config": "jasper.recipe",
     "read_manifest": "jasper.data.manifest",
     "write_manifest": "jasper.data.manifest",
 }

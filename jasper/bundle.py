@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.config import ModelConfig, dump_yaml, parse_config, read_yaml
+from jasper.config import ModelConfig
 from jasper.errors import CheckpointError, ModelError
+from jasper.recipe import dump_yaml, parse_config, read_yaml
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jasper.bundle import find_bundle, read_model_config, weight_shapes
-from jasper.config import ModelConfig, load_config, presets
+from jasper.config import ModelConfig
 from jasper.errors import MissingExtraError
+from jasper.recipe import load_config, presets
 
 
 def model_info(model: str | Path) -> dict[str, Any]:

@@ -24,13 +24,9 @@ from jasper.config import (
     Section,
     TextConfig,
     TrainConfig,
-    dump_yaml,
-    load_config,
-    parse_config,
-    presets,
-    read_yaml,
 )
 from jasper.errors import ConfigError
+from jasper.recipe import dump_yaml, load_config, parse_config, presets, read_yaml
 
 PACKAGE = Path(jasper.__file__).parent
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from jasper.cli.app import app
-from jasper.config import load_config, presets
+from jasper.recipe import load_config, presets
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "architecture.md")

@@ -11,10 +11,11 @@ import pytest
 from small_networks import small_config, write_small_model
 
 from jasper.bundle import write_bundle
-from jasper.config import ENGLISH_LABELS, load_config
+from jasper.config import ENGLISH_LABELS
 from jasper.errors import JasperError, ModelError
 from jasper.info import model_info
 from jasper.nn.weights import build_network, network_weights
+from jasper.recipe import load_config
 
 JASPER = Path(sys.executable).with_name("jasper")
 

@@ -80,7 +80,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up."""
-    from jasper.config import load_config
+    from jasper.recipe import load_config
 
     settings = load_config(config, overrides or [])
     again = shlex.join(["jasper", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
@@ -219,7 +219,8 @@ def _make_folder(path: Path) -> None:
 
 
 def _parse_join(text: str) -> JoinConfig:
-    from jasper.config import JoinConfig, parse_config
+    from jasper.config import JoinConfig
+    from jasper.recipe import parse_config
 
     low, _, high = text.partition(":")
     if not (low.isdigit() and high.isdigit()):

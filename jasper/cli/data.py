@@ -122,9 +122,9 @@ def validate(
 
     The default configuration has the English letters and the limits of 0.1 and 16.7 s.
     """
-    from jasper.config import load_config
     from jasper.data.selection import with_labels
     from jasper.data.validate import validate as run_validation
+    from jasper.recipe import load_config
 
     with long_work("run the command again"):
         source = Path(config) / "config.yaml" if Path(config).is_dir() else config

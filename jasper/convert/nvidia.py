@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from jasper.bundle import Weights, write_bundle
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig, parse_config, read_yaml
+from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig
 from jasper.errors import ConfigError, MissingExtraError, ModelError
 from jasper.nn.network import expand
 from jasper.nn.weights import build_network, load_weights
+from jasper.recipe import parse_config, read_yaml
 
 # Older releases wrote other prefixes; old -> new, with an example of each.
 _OLD_PREFIXES = (

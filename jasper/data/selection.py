@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jasper.config import Config, parse_config
+from jasper.config import Config
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_manifest
 from jasper.errors import AudioError
 from jasper.features import num_frames
+from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer, labels_of, min_frames, read_labels
 from jasper.types import Utterance
 

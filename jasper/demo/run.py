@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jasper.bundle import atomic_file
-from jasper.config import Config, dump_yaml, load_config, parse_config, read_yaml
+from jasper.config import Config
 from jasper.data.dataset import read_utterance
 from jasper.data.manifest import read_manifest, write_manifest
 from jasper.data.selection import with_labels
@@ -22,6 +22,7 @@ from jasper.evaluate import evaluate
 from jasper.figures import Spectrogram
 from jasper.metrics import score_utterance
 from jasper.model import load
+from jasper.recipe import dump_yaml, load_config, parse_config, read_yaml
 from jasper.report import score_dict, write_score_lines, write_training_report
 from jasper.train import train
 from jasper.train.log import read_log, say

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jasper.bundle import atomic_file, find_bundle, read_weights, write_bundle
-from jasper.config import Config, dump_yaml
+from jasper.config import Config
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import CheckpointError, ConfigError, TrainingError
@@ -22,6 +22,7 @@ from jasper.nn import TorchFeatures
 from jasper.nn.device import feature_precision, pick_device, pick_precision
 from jasper.nn.spec_augment import hide_spans
 from jasper.nn.weights import build_network, load_weights, network_weights
+from jasper.recipe import dump_yaml
 from jasper.train.average import MovingAverage
 from jasper.train.checkpoint import State, load_checkpoint, save_checkpoint
 from jasper.train.log import RunLog, say

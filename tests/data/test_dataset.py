@@ -15,12 +15,13 @@ import soundfile
 import torch
 
 from jasper.audio import read_audio, trim_silence
-from jasper.config import Config, dump_yaml, load_config
+from jasper.config import Config
 from jasper.data.dataset import Batch, Example, TrainingSet, read_utterance
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_manifest
 from jasper.data.selection import read_training
 from jasper.features import FeatureExtractor
+from jasper.recipe import dump_yaml, load_config
 from jasper.types import Utterance
 
 RATE = 16000
@@ -96,7 +97,7 @@ def test_two_utterances_of_one_file_are_augmented_apart(utterances):
 
 DIGESTS = """
 import hashlib, sys
-from jasper.config import load_config
+from jasper.recipe import load_config
 from jasper.data.dataset import TrainingSet
 from jasper.data.manifest import read_manifest
 

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jasper.config import Config, load_config
+from jasper.config import Config
 from jasper.data.selection import read_dev, read_training
+from jasper.recipe import load_config
 from jasper.text import min_frames
 
 

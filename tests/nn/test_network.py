@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_networks import randomize
 
-from jasper.config import BlockConfig, NetworkConfig, load_config, presets
+from jasper.config import BlockConfig, NetworkConfig
 from jasper.nn import Jasper
 from jasper.nn.weights import build_network
+from jasper.recipe import load_config, presets
 
 NUM_FEATURES, NUM_CLASSES = 8, 5
 ALONE_TOLERANCE = 1e-5

@@ -8,9 +8,9 @@ import torch
 from tones import log_rows, newest_state, recipe, run_jasper, write_corpus
 
 from jasper.bundle import read_weights, write_bundle
-from jasper.config import dump_yaml
 from jasper.errors import TrainingError
 from jasper.nn.weights import build_network, network_weights
+from jasper.recipe import dump_yaml
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
 from jasper.train.loop import train_step

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from jasper.config import OptimizerConfig, ScheduleConfig, load_config, presets
+from jasper.config import OptimizerConfig, ScheduleConfig
+from jasper.recipe import load_config, presets
 from jasper.train.place import Place
 from jasper.train.schedule import learning_rate
 

@@ -14,7 +14,8 @@ import soundfile
 import torch
 
 from jasper.cli import main
-from jasper.config import Config, parse_config
+from jasper.config import Config
+from jasper.recipe import parse_config
 from jasper.train.checkpoint import list_checkpoints
 from jasper.train.log import read_log
 
