@@ -20,13 +20,12 @@ from jasper.demo.trial import epochs_in
 from jasper.errors import ManifestError
 from jasper.evaluate import evaluate
 from jasper.figures import Spectrogram
-from jasper.metrics import score_utterance
 from jasper.model import load
 from jasper.recipe import dump_yaml, load_config, parse_config, read_yaml
 from jasper.report import score_dict, write_score_lines, write_training_report
 from jasper.train import train
 from jasper.train.log import read_log, say
-from jasper.types import Score, Transcript, Utterance
+from jasper.types import FloatArray, Score, Transcript, Utterance
 
 NUM_TRAIN, NUM_DEV, NUM_TEST = 2400, 100, 300
 EPOCHS = (4, 40)  # however fast or slow the machine is
@@ -77,7 +76,8 @@ def run_demo(out: str | Path, *, manifests: Sequence[Path] = (), minutes: float 
     transcript = model.transcribe(test[0].path)
     say(f"{test[0].path}: {transcript.text}")
     duration = time.monotonic() - begin
-    _write_report(out / "report.html", config, score, test[0], held_out, duration)
+    features, _ = model.features([read_utterance(test[0], model.sample_rate)])
+    _write_report(out / "report.html", config, score, features[0], held_out, duration)
     return DemoResult(score, held_out, transcript, run.directory / "best", out / "report.html", duration)
 
 
@@ -123,19 +123,16 @@ def _recipe(out: Path, corpus: Corpus, minutes: float, real: bool) -> Config:
 
 
 def _write_report(
-    path: Path, config: Config, score: Score, example: Utterance, held_out: str, duration: float
+    path: Path, config: Config, score: Score, features: FloatArray, held_out: str, duration: float
 ) -> None:
-    model = load(config.train.out / "best")
-    features, _ = model.features([read_utterance(example, model.sample_rate)])
-    first = score.utterances[0]
-    shown = score_utterance(first.id, first.reference, first.hypothesis, first.speaker, first.duration)
+    """Write the page; `features` (F, T) are those of the first utterance scored."""
     write_training_report(
         path,
         "Jasper demo",
         read_log(config.train.out / "log.jsonl"),
         score,
-        Spectrogram(features[0], config.features.hop_ms / 1000),
-        shown,
+        Spectrogram(features, config.features.hop_ms / 1000),
+        score.utterances[0],
         {
             "scored on": held_out,
             "epochs": str(config.train.epochs),
