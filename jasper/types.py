@@ -27,6 +27,7 @@ class Utterance:
     offset: float | None = None  # s, where the stretch begins; None: it is the whole file
     speaker: str | None = None
     line: int = 0  # in its manifest, from 1; 0 where there is none
+    member: tuple[int, int] | None = None  # byte offset and size of the audio file inside `path`, a tar
     parts: tuple[Utterance, ...] = ()
     pauses: tuple[float, ...] = ()
 

@@ -129,6 +129,7 @@ def _parse_nemo(raw: Mapping[str, Any], folder: Path, line: int) -> Utterance:
         offset=None if raw.get("offset") is None else _seconds(raw, "offset", 0.0),
         speaker=_name(raw, "speaker"),
         line=line,
+        member=_member(raw),
     )
 
 
@@ -185,6 +186,20 @@ def _name(raw: Mapping[str, Any], key: str) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return _string(raw, key)
+
+
+def _member(raw: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where in a tar the audio file lies; the two keys go together."""
+    offset, size = raw.get("member_offset"), raw.get("member_size")
+    if offset is None and size is None:
+        return None
+    return _num_bytes("member_offset", offset), _num_bytes("member_size", size)
+
+
+def _num_bytes(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ManifestError(f'"{key}" must be a number of bytes, not {value!r}')
+    return value
 
 
 def _seconds(raw: Mapping[str, Any], key: str, default: float) -> float:
@@ -254,6 +269,8 @@ def _to_json(utterance: Utterance, folder: str) -> dict[str, object]:
         raw["offset"] = utterance.offset
     if utterance.speaker is not None:
         raw["speaker"] = utterance.speaker
+    if utterance.member is not None:
+        raw["member_offset"], raw["member_size"] = utterance.member
     return raw
 
 

@@ -33,6 +33,20 @@ def test_nemo_keys_are_read(tmp_path):
     assert read == [Utterance("x", tmp_path / "a/b.wav", "hello there", 1.5, 2.0, "7", line=1)]
 
 
+def test_a_file_inside_a_tar_comes_back_as_written(tmp_path):
+    inside = {**GOOD, "id": "x", "audio_filepath": "a.tar", "member_offset": 512, "member_size": 9000}
+    read = read_manifest(lines(tmp_path / "m.jsonl", inside))
+    assert read[0].member == (512, 9000)
+    write_manifest(tmp_path / "again.jsonl", read)
+    assert json.loads((tmp_path / "again.jsonl").read_text()) == inside
+
+
+@pytest.mark.parametrize("keys", [{"member_offset": 5}, {"member_offset": -1, "member_size": 3}])
+def test_half_a_place_in_a_tar_is_refused(tmp_path, keys):
+    with pytest.raises(ManifestError, match="must be a number of bytes"):
+        read_manifest(lines(tmp_path / "m.jsonl", {**GOOD, **keys}))
+
+
 def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_bytes(
