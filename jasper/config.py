@@ -175,6 +175,9 @@ class DataConfig(Section):
     batch_size: PositiveInt = 32  # utterances, at most
     batch_seconds: Positive = 400.0  # s of audio in a batch, padding included, at most
     num_workers: Count = 2
+    # What training does about an utterance that cannot be used: a file that vanished or is damaged, a
+    # transcript that its audio cannot hold. skip: name it in the log and go on without it; stop: end the run.
+    on_error: Literal["skip", "stop"] = "skip"
 
 
 class AugmentConfig(Section):

@@ -111,10 +111,12 @@ class Run:
         self.epoch, self.group = (place.epoch + 1, 0) if last else (place.epoch, place.group + 1)
 
     def report_fault(self, fault: str) -> None:
-        """Log an utterance that could not be used in this step."""
+        """Log an utterance that could not be used in this step; TrainingError where `data.on_error` is stop."""
         self.num_faults += 1
-        say(f"left out of step {self.step + 1}: {fault}")
         self.log.row(self.step + 1, fault=fault)
+        if self.config.data.on_error == "stop":
+            raise TrainingError(f"step {self.step + 1}: {fault}; data.on_error=skip would go on without it")
+        say(f"left out of step {self.step + 1}: {fault}")
 
     def skip_step(self, reason: str, ids: Sequence[str] = ()) -> None:
         """Log a step that moves nothing; too many in a row end the run, the last checkpoint untouched."""

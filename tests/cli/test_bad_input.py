@@ -83,6 +83,16 @@ def test_a_missing_recording_in_training_is_left_out_and_in_scoring_is_fatal(fil
     assert_only_fault(run_jasper("eval", run, manifest), where)
 
 
+def test_training_stops_at_a_damaged_recording_where_the_settings_say_so(file, tmp_path):
+    manifest = write_corpus(tmp_path, ["abc", "bcd", "cde", "dea"])
+    (tmp_path / "train-02.wav").write_bytes(b"not audio")
+    arguments = ("train", file, f"data.train=[{manifest}]", "data.num_workers=1")
+    finished = run_jasper(*arguments, "data.on_error=stop")
+    assert_fault(finished, f"train-02: {tmp_path / 'train-02.wav'}: ", "data.on_error=skip would go on")
+    assert len(log_rows(tmp_path / "run", "fault")) == 1
+    assert run_jasper(*arguments, "data.on_error=skip").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
