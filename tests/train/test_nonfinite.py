@@ -13,8 +13,8 @@ from jasper.nn.weights import build_network, network_weights
 from jasper.recipe import dump_yaml
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
-from jasper.train.loop import train_step
 from jasper.train.run import Run
+from jasper.train.step import train_step
 
 IDS = {f"train-{index:02d}" for index in range(12)}
 
@@ -83,12 +83,12 @@ def test_a_finite_loss_with_an_infinite_gradient_moves_nothing(tmp_path, corpus)
         tmp_path / "steep", config, lambda name, array: array * 1e25 if name == "head.weight" else array
     )
     run = Run(config.model_copy(update={"train": config.train.model_copy(update={"init": steep})}), False)
-    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    before = {name: value.clone() for name, value in run.learner.network.state_dict().items()}
     with run.log:
         loss, norm = train_step(run, [run.training_set.batch(run.selection.utterances[:2], 0)], 0.01)
     assert np.isfinite(loss)
     assert not np.isfinite(norm)
-    assert all(torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in run.learner.network.state_dict().items())
     (row,) = log_rows(tmp_path / "run", "skipped")
     assert row["reason"] == "the gradient is not finite"
     assert row["skipped"] == ["train-00", "train-01"]
@@ -103,11 +103,11 @@ def test_a_skipped_step_leaves_the_statistics_of_batch_norm_alone(tmp_path, corp
         for batches, finite in (([good], True), ([good, bad], False), ([bad], False)):
             loss, _ = train_step(run, batches, 0.01)
             assert np.isfinite(loss) == finite
-        assert all_finite(run.network.state_dict())
+        assert all_finite(run.learner.network.state_dict())
         loss, _ = train_step(run, [good], 0.01)
     assert np.isfinite(loss)
-    assert run.skipped == 0
-    assert all_finite(run.average.network.state_dict())
+    assert run.monitor.skipped == 0
+    assert all_finite(run.learner.average.network.state_dict())
     assert [len(row["skipped"]) for row in log_rows(tmp_path, "skipped")] == [4, 4]
 
 

@@ -171,7 +171,7 @@ def test_settings_that_changed_since_the_checkpoint_are_used(tmp_path, hard_reci
     run = Run(raw.model_copy(update={"optimizer": optimizer}), resume=True)
     with run.log:
         assert run.step == 2
-    groups = run.optimizer.param_groups
+    groups = run.learner.optimizer.param_groups
     assert [group["betas"] for group in groups] == [(0.5, 0.6)] * 2
     assert [group["weight_decay"] for group in groups] == [0.07, 0.0]
 
@@ -195,8 +195,8 @@ def test_a_start_from_a_model_takes_its_weights_once(tmp_path, hard_recipe, undi
     fresh = Run(config, resume=False)
     with fresh.log:
         weights = read_weights(begin / "best")
-        assert (fresh.network.head.weight.detach().numpy() == weights["head.weight"]).all()
-        assert (fresh.average.network.head.weight.numpy() == weights["head.weight"]).all()
+        assert (fresh.learner.network.head.weight.detach().numpy() == weights["head.weight"]).all()
+        assert (fresh.learner.average.network.head.weight.numpy() == weights["head.weight"]).all()
     with pytest.raises(ModelError, match="is not a directory"):
         train(hard_recipe(run, "adamw", init=str(tmp_path / "moved"), max_steps=2))
     train(config)

@@ -25,8 +25,8 @@ from jasper.model import load
 from jasper.nn.weights import build_network, load_weights
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
-from jasper.train.loop import train_step
 from jasper.train.run import Run
+from jasper.train.step import train_step
 from jasper.train.validate import DevScore, validate
 from jasper.types import Utterance
 
@@ -251,12 +251,12 @@ def test_the_seed_alone_decides(tmp_path, corpus, noise):
 
 def gradients(run, groups):
     """Gradients and loss of one step over `groups` of utterances, batch norm and dropout at rest."""
-    run.network.eval()
-    run.features.eval()
+    run.learner.network.eval()
+    run.learner.features.eval()
     with run.log:
         batches = [run.training_set.batch(utterances, 0) for utterances in groups]
         loss, norm = train_step(run, batches, 0.0)
-    return loss, norm, {name: p.grad.clone() for name, p in run.network.named_parameters()}
+    return loss, norm, {name: p.grad.clone() for name, p in run.learner.network.named_parameters()}
 
 
 def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path, corpus):
@@ -292,7 +292,7 @@ def test_16_bits_give_losses_close_to_single_precision(tmp_path, learnt, dev, pr
         settings = {"precision": name, "init": str(learnt.directory)}
         run = Run(recipe(dev, tmp_path / name, train=settings), resume=False)
         with run.log:
-            losses[name] = run.forward(run.training_set.batch(run.selection.utterances, 0)).detach()
+            losses[name] = run.learner.forward(run.training_set.batch(run.selection.utterances, 0)).detach()
     assert losses[precision].dtype == torch.float32
     assert losses[precision].isfinite().all()
     # 8 bits of mantissa: log-probabilities of some nats, over some 40 steps.
