@@ -14,23 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasper.config import ModelConfig
+from jasper.directory import CONFIG_FILE, WEIGHTS_FILE
 from jasper.errors import CheckpointError, ModelError
 from jasper.recipe import dump_yaml, parse_config, read_yaml
 
-CONFIG_FILE = "config.yaml"
-WEIGHTS_FILE = "model.safetensors"
-
 Weights = dict[str, NDArray[Any]]
-
-
-def find_bundle(path: str | Path) -> Path:
-    """The model directory at `path`: itself, or `best`, then `last`, inside a training run."""
-    directory = Path(path)
-    for candidate in (directory, directory / "best", directory / "last"):
-        if (candidate / WEIGHTS_FILE).is_file() and (candidate / CONFIG_FILE).is_file():
-            return candidate
-    what = "is not a directory" if not directory.is_dir() else f"has no {CONFIG_FILE} and {WEIGHTS_FILE}"
-    raise ModelError(f"{path}: {what}; a model is a directory made by `jasper train` or `jasper convert`")
 
 
 def read_model_config(directory: Path) -> ModelConfig:

@@ -227,6 +227,26 @@ class ScheduleConfig(Section):
     floor: NonNegative = 1e-5
 
 
+class AdaptConfig(Section):
+    """What of the network may move, and how fast: for a training that begins with `init_from`.
+
+    Blocks are counted one by one from 0, as the names of the weights have them; the head always learns.
+    """
+
+    # Weights that stay as they are: of no block, of all of them, or of a range such as [0, 5], half open.
+    freeze: Literal["none", "encoder"] | tuple[Count, Count] = "none"
+    # Batch norm keeps to the statistics that it has: true all, false none; default: those of frozen blocks.
+    freeze_norm: bool | None = None
+    encoder_rate: Positive = 1.0  # factor on the learning rate of the blocks; the head's is 1
+    rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a further factor for each block below the last
+
+    def frozen_blocks(self, num_blocks: int) -> range:
+        """Indices of the blocks whose weights stay."""
+        if isinstance(self.freeze, tuple):
+            return range(*self.freeze)
+        return range(num_blocks if self.freeze == "encoder" else 0)
+
+
 class TrainConfig(Section):
     """The run itself."""
 
@@ -246,7 +266,6 @@ class TrainConfig(Section):
     checkpoint_steps: PositiveInt | None = None  # default: at every evaluation
     keep: PositiveInt = 3  # checkpoints
     samples: Count = 3  # hypotheses logged at each evaluation
-    init: Path | None = None  # a model directory to start from
 
 
 class ModelConfig(Section):
@@ -260,11 +279,24 @@ class ModelConfig(Section):
 class Config(ModelConfig):
     """A recipe: a model and how to train it."""
 
+    # A model directory, or a training run, to start from. What the recipe leaves open of network, features
+    # and text is the model's; its network, if it says one, must be the model's too.
+    init_from: Path | None = None
+    adapt: AdaptConfig = AdaptConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _freezes_what_is_there(self) -> Config:
+        frozen, num_blocks = self.adapt.freeze, sum(block.count for block in self.network.blocks)
+        if frozen != "none" and self.init_from is None:
+            raise ValueError("adapt.freeze without init_from would keep random weights")
+        if isinstance(frozen, tuple) and not frozen[0] < frozen[1] <= num_blocks:
+            raise ValueError(f"adapt.freeze: {list(frozen)} is no range of the {num_blocks} blocks")
+        return self
 
     @property
     def model(self) -> ModelConfig:

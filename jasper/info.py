@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import find_bundle, read_model_config, weight_shapes
+from jasper.bundle import read_model_config, weight_shapes
 from jasper.config import ModelConfig
+from jasper.directory import find_bundle
 from jasper.errors import MissingExtraError
 from jasper.recipe import load_config, presets
 

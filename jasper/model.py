@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from jasper.audio import read_audio
-from jasper.bundle import find_bundle, read_model_config
+from jasper.bundle import read_model_config
 from jasper.config import ModelConfig
 from jasper.decode import greedy
+from jasper.directory import find_bundle
 from jasper.engines import Engine, load_engine
 from jasper.features import FeatureExtractor
 from jasper.text import Tokenizer, get_normalizer

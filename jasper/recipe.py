@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from jasper.config import Config, Section
-from jasper.errors import ConfigError
+from jasper.config import Config, ModelConfig, Section
+from jasper.directory import CONFIG_FILE, find_bundle
+from jasper.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Section)
 
@@ -26,12 +27,13 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a preset's name or a YAML file, apply `section.key=value` overrides, check everything.
 
     A file may begin with `extends: NAME_OR_PATH`: its sections are laid over those of that configuration,
-    key by key (lists are replaced whole). Paths in a file are relative to the working directory.
+    key by key (lists are replaced whole). With `init_from: MODEL` the whole is laid in the same way over the
+    network, features and text of that model. Paths in a file are relative to the working directory.
     """
     raw = _read_raw(source, seen=())
     for override in overrides:
         raw = _merge(raw, _parse_override(override))
-    return parse_config(Config, raw, str(source))
+    return parse_config(Config, _over_model(raw), str(source))
 
 
 def parse_config(kind: type[C], raw: Mapping[str, Any], source: str) -> C:
@@ -75,6 +77,20 @@ def _read_raw(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     raw = read_yaml(path)
     base = raw.pop("extends", None)
     return raw if base is None else _merge(_read_raw(str(base), (*seen, name)), raw)
+
+
+def _over_model(raw: dict[str, Any]) -> dict[str, Any]:
+    """A recipe laid over the configuration of the model that it starts from, if it starts from one."""
+    if raw.get("init_from") is None:
+        return raw
+    try:
+        model = read_yaml(find_bundle(str(raw["init_from"])) / CONFIG_FILE)
+    except ModelError as error:
+        # The recipe that a run keeps says all by itself: the run goes on when the model has been moved.
+        if ModelConfig.model_fields.keys() <= raw.keys():
+            return raw
+        raise ConfigError(f"init_from: {error}") from None
+    return _merge(model, raw)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,12 @@ import pytest
 from small_networks import small_config, write_small_model
 
 from jasper.bundle import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    find_bundle,
     read_model_config,
     read_weights,
     weight_shapes,
     write_bundle,
 )
+from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, find_bundle
 from jasper.engines import load_engine
 from jasper.errors import CheckpointError, ConfigError, ModelError
 

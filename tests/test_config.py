@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from small_networks import small_config, write_small_model
 
 import jasper
 from jasper.config import (
+    AdaptConfig,
     AugmentConfig,
     BlockConfig,
     Config,
@@ -40,7 +42,7 @@ def written(folder: Path, text: str, name: str = "c.yaml") -> Path:
 @pytest.mark.parametrize(
     ("override", "typo", "known"),
     [
-        ("traim.epochs=3", "traim", "network, features, text, data, augment, optimizer, schedule, train"),
+        ("traim.epochs=3", "traim", ", ".join(Config.model_fields)),
         ("train.epoch=3", "train.epoch", ", ".join(TrainConfig.model_fields)),
         ("optimizer.lr=1", "optimizer.lr", "name, learning_rate, betas, eps, weight_decay, clip_norm"),
         ("data.join.clips=3", "data.join.clips", "min_clips, max_clips, pause, utterances"),
@@ -114,14 +116,14 @@ def test_overrides_are_yaml_and_the_last_one_counts():
             "optimizer.learning_rate=1e-3",
             "augment.speed=[0.9, 1.0]",
             "train.epochs=4",
-            "train.init=some/where=else",
+            "train.out=some/where=else",
             "data.join.max_clips=2",
         ],
     )
     assert config.train.epochs == 4
     assert config.optimizer.learning_rate == 0.001
     assert config.augment.speed == (0.9, 1.0)
-    assert config.train.init == Path("some/where=else")
+    assert config.train.out == Path("some/where=else")
     assert config.data.join == JoinConfig(max_clips=2)
     assert config.optimizer.name == load_config("tiny").optimizer.name
 
@@ -148,6 +150,40 @@ def test_a_base_that_is_not_there_is_an_error_that_lists_the_presets(tmp_path):
         ConfigError, match=r"nowhere: neither a file nor a preset; presets are digits, jasper10x5dr"
     ):
         load_config(written(tmp_path, "extends: nowhere\n"))
+
+
+def test_what_a_recipe_leaves_open_is_that_of_the_model_it_starts_from(tmp_path):
+    model = small_config(sample_rate=8000, num_mels=32)
+    source = write_small_model(tmp_path / "run" / "best", sample_rate=8000, num_mels=32).parent
+    path = written(tmp_path, f"init_from: {source}\nfeatures: {{dither: 0}}\ntext: {{labels: [a, b]}}\n")
+    config = load_config(path)
+    assert config.network == model.network
+    assert config.features == model.features.model_copy(update={"dither": 0.0})
+    assert (config.text.labels, config.text.normalizer) == (("a", "b"), model.text.normalizer)
+    assert load_config("tiny", [f"init_from={source}"]).network == load_config("tiny").network
+
+
+def test_the_recipe_that_a_run_keeps_needs_its_model_no_more(tmp_path):
+    source = write_small_model(tmp_path / "model")
+    config = load_config(written(tmp_path, f"init_from: {source}\n"))
+    kept = written(tmp_path, dump_yaml(config), "kept.yaml")
+    source.rename(tmp_path / "moved")
+    assert load_config(kept) == config
+    with pytest.raises(ConfigError, match=r"init_from: .*model: is not a directory; a model is a directory"):
+        load_config(written(tmp_path, f"init_from: {source}\n"))
+
+
+@pytest.mark.parametrize("frozen", [[0, 6], [2, 2], [3, 1]])
+def test_blocks_that_are_not_there_cannot_be_frozen(frozen):
+    settings = ["init_from=some/model", "text.labels=[a]", "features.dither=0"]
+    with pytest.raises(ConfigError, match=rf"adapt\.freeze: \[{frozen[0]}, {frozen[1]}\] is no range of"):
+        load_config("tiny", [*settings, f"adapt.freeze={frozen}"])
+    assert load_config("tiny", [*settings, "adapt.freeze=[0, 5]"]).adapt.frozen_blocks(5) == range(5)
+
+
+def test_random_weights_cannot_be_frozen():
+    with pytest.raises(ConfigError, match=r"adapt\.freeze without init_from"):
+        load_config("tiny", ["adapt.freeze=encoder"])
 
 
 @pytest.mark.parametrize(
@@ -207,6 +243,7 @@ SECTIONS: dict[type[Section], str] = {
     JoinConfig: "join",
     DataConfig: "data",
     AugmentConfig: "augment",
+    AdaptConfig: "adapt",
     OptimizerConfig: "optimizer",
     ScheduleConfig: "schedule",
     TrainConfig: "train",

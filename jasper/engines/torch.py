@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from jasper.bundle import WEIGHTS_FILE, read_model_config, read_weights
+from jasper.bundle import read_model_config, read_weights
+from jasper.directory import WEIGHTS_FILE
 from jasper.nn import Jasper
 from jasper.nn.device import pick_device
 from jasper.nn.weights import build_network, load_weights

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jasper.bundle import find_bundle, read_weights
 from jasper.config import Config
 from jasper.data.dataset import Batch
 from jasper.errors import CheckpointError
@@ -13,7 +12,8 @@ from jasper.features import num_frames
 from jasper.nn import TorchFeatures
 from jasper.nn.device import feature_precision, pick_precision
 from jasper.nn.spec_augment import hide_spans
-from jasper.nn.weights import build_network, load_weights
+from jasper.nn.weights import build_network
+from jasper.train.adapt import Start, hold_still, parameter_groups, start_from
 from jasper.train.average import MovingAverage
 from jasper.train.checkpoint import State
 from jasper.train.loss import ctc_losses
@@ -33,10 +33,12 @@ class Learner:
         torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(device).train()
         self.features = TorchFeatures(config.features, feature_precision(device)).to(device).train()
-        if fresh and config.train.init is not None:
-            load_weights(self.network, read_weights(find_bundle(config.train.init)), str(config.train.init))
+        self.start: Start | None = None
+        if fresh and config.init_from is not None:
+            self.start = start_from(str(config.init_from), self.network, config.model)
+        hold_still(self.network, config.adapt)
         self.average = MovingAverage(self.network, config.train.ema)
-        self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.optimizer = build_optimizer(parameter_groups(self.network, config.adapt), config.optimizer)
         self.precision = pick_precision(config.train.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self._buffers: list[Tensor] = []  # the network's, as they were before the step
@@ -45,7 +47,7 @@ class Learner:
         """Set the rate, make the random numbers a function of (seed, step), note what `undo_step` needs."""
         torch.manual_seed((self.config.train.seed * 1_000_000_007 + step) % 2**63)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         self.optimizer.zero_grad()
         self._buffers = [buffer.clone() for buffer in self.network.buffers()]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from jasper.config import Config
 from jasper.data.dataset import Batch
 from jasper.errors import TrainingError
+from jasper.train.adapt import Start
 from jasper.train.log import RunLog, say
 
 
@@ -22,6 +23,11 @@ class Monitor:
         self.skipped = 0  # steps in a row that moved nothing
         self.num_faults = 0  # utterances left out because they could not be used
         self.restart_clock()
+
+    def report_start(self, start: Start) -> None:
+        """Log what the training took over from a model."""
+        say(start.summary())
+        self.log.row(0, init_from=start.source, kept=start.kept, new=start.new, dropped=start.dropped)
 
     def report_fault(self, step: int, fault: str) -> None:
         """Log an utterance that could not be used in a step; TrainingError where `data.on_error` is stop."""

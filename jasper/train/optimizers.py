@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from jasper.config import OptimizerConfig
+
+Groups = Sequence[dict[str, Any]]
 
 
 class NovoGrad(Optimizer):
@@ -21,7 +23,7 @@ class NovoGrad(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Groups,
         lr: float,
         betas: tuple[float, float] = (0.95, 0.0),
         eps: float = 1e-8,
@@ -56,18 +58,20 @@ class NovoGrad(Optimizer):
             torch._foreach_add_(params, moments, alpha=-group["lr"])
 
 
-def _novograd(network: nn.Module, config: OptimizerConfig) -> Optimizer:
+def _novograd(groups: Groups, config: OptimizerConfig) -> Optimizer:
     betas = config.betas or (0.95, 0.0)  # NVIDIA's recipe; the paper has 0.95, 0.98
-    return NovoGrad(network.parameters(), config.learning_rate, betas, config.eps, config.weight_decay)
+    return NovoGrad(groups, config.learning_rate, betas, config.eps, config.weight_decay)
 
 
-def _adamw(network: nn.Module, config: OptimizerConfig) -> Optimizer:
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    # Scales and biases are not decayed.
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
+def _adamw(groups: Groups, config: OptimizerConfig) -> Optimizer:
+    split: list[dict[str, Any]] = []
+    for group in groups:
+        # Scales and biases are not decayed.
+        split.append({**group, "params": [p for p in group["params"] if p.ndim > 1]})
+        rest = [p for p in group["params"] if p.ndim <= 1]
+        split.append({**group, "params": rest, "weight_decay": 0.0})
     return torch.optim.AdamW(
-        groups,
+        split,
         lr=config.learning_rate,
         betas=config.betas or (0.9, 0.98),
         eps=config.eps,
@@ -75,12 +79,12 @@ def _adamw(network: nn.Module, config: OptimizerConfig) -> Optimizer:
     )
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, OptimizerConfig], Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig], Optimizer]] = {
     "novograd": _novograd,
     "adamw": _adamw,
 }
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The configured optimizer over a network's parameters."""
-    return OPTIMIZERS[config.name](network, config)
+def build_optimizer(groups: Groups, config: OptimizerConfig) -> Optimizer:
+    """The configured optimizer over groups of parameters, each a dict of `params` and what goes with them."""
+    return OPTIMIZERS[config.name](groups, config)

@@ -42,6 +42,8 @@ class Run:
         self.directory.prepare(config, self.selection, resume)
         self.log = RunLog(self.directory.path, self.step)
         self.monitor = Monitor(config, self.log)
+        if self.learner.start is not None:
+            self.monitor.report_start(self.learner.start)
 
     @property
     def finished(self) -> bool:

@@ -41,7 +41,7 @@ def test_an_unknown_key_with_those_that_are_known(file):
         ("augment.noise=[nowhere.jsonl]", ["nowhere.jsonl: cannot be read: No such file or directory"]),
         ("data.min_duration=9", ["nothing to train on", "12 too short"]),
         ("train.device=tpu", ["device 'tpu' is unknown; known are auto, cpu, cuda, npu, mps"]),
-        ("train.init=nowhere", ["nowhere: is not a directory; a model is a directory made by"]),
+        ("init_from=nowhere", ["nowhere: is not a directory; a model is a directory made by"]),
         ("text.normalizer=german", ["'german' is not a normalizer; known are"]),
         ("network.blocks=[]", ["network.blocks"]),
     ],

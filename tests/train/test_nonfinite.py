@@ -39,7 +39,7 @@ def test_a_loss_that_is_never_finite_ends_the_run_and_names_the_utterances(tmp_p
     out = tmp_path / "run"
     config = recipe(corpus, out, train={"epochs": 30, "eval_epochs": 100, "max_skipped": 3})
     broken = model_with(tmp_path / "broken", config, lambda name, array: np.full_like(array, np.nan))
-    config = config.model_copy(update={"train": config.train.model_copy(update={"init": broken})})
+    config = config.model_copy(update={"init_from": broken})
     (tmp_path / "recipe.yaml").write_text(dump_yaml(config))
     finished = run_jasper("train", tmp_path / "recipe.yaml")
     assert finished.code == 2
@@ -82,7 +82,7 @@ def test_a_finite_loss_with_an_infinite_gradient_moves_nothing(tmp_path, corpus)
     steep = model_with(
         tmp_path / "steep", config, lambda name, array: array * 1e25 if name == "head.weight" else array
     )
-    run = Run(config.model_copy(update={"train": config.train.model_copy(update={"init": steep})}), False)
+    run = Run(config.model_copy(update={"init_from": steep}), False)
     before = {name: value.clone() for name, value in run.learner.network.state_dict().items()}
     with run.log:
         loss, norm = train_step(run, [run.training_set.batch(run.selection.utterances[:2], 0)], 0.01)

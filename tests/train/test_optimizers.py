@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from jasper.config import NetworkConfig, OptimizerConfig
+from jasper.config import AdaptConfig, NetworkConfig, OptimizerConfig
 from jasper.nn import Jasper
+from jasper.train.adapt import parameter_groups
 from jasper.train.optimizers import NovoGrad, build_optimizer
 
 NETWORK = NetworkConfig.model_validate({"blocks": [{"filters": 4, "kernel": 3}]})
@@ -64,7 +65,10 @@ def test_novograd_leaves_parameters_without_a_gradient_and_survives_a_zero_one()
 def test_adamw_decays_matrices_alone():
     network = Jasper(NETWORK, 6, 3)
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
-    optimizer = build_optimizer(network, OptimizerConfig(name="adamw", learning_rate=0.1, weight_decay=0.5))
+    optimizer = build_optimizer(
+        parameter_groups(network, AdaptConfig()),
+        OptimizerConfig(name="adamw", learning_rate=0.1, weight_decay=0.5),
+    )
     for param in network.parameters():
         param.grad = torch.zeros_like(param)
     optimizer.step()
@@ -87,7 +91,7 @@ def test_adamw_decays_matrices_alone():
 )
 def test_every_setting_reaches_the_optimizer(settings, betas):
     config = OptimizerConfig(**settings, learning_rate=0.03, eps=1e-5, weight_decay=0.2)
-    optimizer = build_optimizer(Jasper(NETWORK, 6, 3), config)
+    optimizer = build_optimizer(parameter_groups(Jasper(NETWORK, 6, 3), AdaptConfig()), config)
     group = optimizer.param_groups[0]
     assert (group["betas"], group["eps"], group["weight_decay"], group["lr"]) == (betas, 1e-5, 0.2, 0.03)
 
@@ -95,6 +99,8 @@ def test_every_setting_reaches_the_optimizer(settings, betas):
 def test_every_parameter_is_in_exactly_one_group():
     for name in ("novograd", "adamw"):
         network = Jasper(NETWORK, 6, 3)
-        groups = build_optimizer(network, OptimizerConfig(name=name)).param_groups
+        groups = build_optimizer(
+            parameter_groups(network, AdaptConfig()), OptimizerConfig(name=name)
+        ).param_groups
         held = [id(param) for group in groups for param in group["params"]]
         assert sorted(held) == sorted(id(param) for param in network.parameters())

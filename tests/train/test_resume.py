@@ -23,13 +23,14 @@ STEPS = 9  # 12 utterances in batches of 2, 2 batches a step, 3 epochs
 
 @pytest.fixture(scope="module")
 def hard_recipe(corpus, dev, noise):
-    """A function `(out, optimizer, num_workers=…, **train)` to a configuration with all that is random."""
+    """A function `(out, optimizer, num_workers, init_from, **train)` to a configuration with all random."""
 
-    def make(out, optimizer="novograd", num_workers=0, **settings):
+    def make(out, optimizer="novograd", num_workers=0, init_from=None, **settings):
         return recipe(
             corpus,
             out,
             **everything_random(noise),
+            init_from=init_from,
             data={"dev": [str(dev)], "num_workers": num_workers},
             optimizer=OPTIMIZERS[optimizer],
             train={"accumulation": 2, "ema": 0.95, **settings},
@@ -188,16 +189,16 @@ def test_checkpoints_of_another_network_or_optimizer_are_refused(tmp_path, hard_
 
 
 def test_a_start_from_a_model_takes_its_weights_once(tmp_path, hard_recipe, undisturbed):
-    """Resuming read `train.init` again, and failed where the model had been moved in the meantime."""
+    """Resuming read the model again, and failed where the model had been moved in the meantime."""
     begin = undisturbed / "adamw"
     run = tmp_path / "run"
-    config = hard_recipe(run, "adamw", init=str(begin), max_steps=1)
+    config = hard_recipe(run, "adamw", init_from=str(begin), max_steps=1)
     fresh = Run(config, resume=False)
     with fresh.log:
         weights = read_weights(begin / "best")
         assert (fresh.learner.network.head.weight.detach().numpy() == weights["head.weight"]).all()
         assert (fresh.learner.average.network.head.weight.numpy() == weights["head.weight"]).all()
     with pytest.raises(ModelError, match="is not a directory"):
-        train(hard_recipe(run, "adamw", init=str(tmp_path / "moved"), max_steps=2))
+        train(hard_recipe(run, "adamw", init_from=str(tmp_path / "moved"), max_steps=2))
     train(config)
-    assert train(hard_recipe(run, "adamw", init=str(tmp_path / "moved"), max_steps=2)).step == 2
+    assert train(hard_recipe(run, "adamw", init_from=str(tmp_path / "moved"), max_steps=2)).step == 2

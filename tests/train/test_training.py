@@ -138,7 +138,8 @@ def test_the_best_is_the_lowest_wer_not_the_last(learnt, tmp_path, corpus):
             tmp_path / "run",
             data={"dev": [str(corpus)], "batch_size": 4},
             schedule={"warmup_epochs": 4},
-            train={"epochs": 6, "init": str(learnt.directory), "eval_epochs": 0.3, "ema": 0.0},
+            train={"epochs": 6, "eval_epochs": 0.3, "ema": 0.0},
+            init_from=str(learnt.directory),
         )
     )
     rates = [row["dev_wer"] for row in log_rows(tmp_path / "run", "dev_wer")]
@@ -289,8 +290,8 @@ def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path, corpus, clip):
 def test_16_bits_give_losses_close_to_single_precision(tmp_path, learnt, dev, precision):
     losses = {}
     for name in ("fp32", precision):
-        settings = {"precision": name, "init": str(learnt.directory)}
-        run = Run(recipe(dev, tmp_path / name, train=settings), resume=False)
+        settings = {"train": {"precision": name}, "init_from": str(learnt.directory)}
+        run = Run(recipe(dev, tmp_path / name, **settings), resume=False)
         with run.log:
             losses[name] = run.learner.forward(run.training_set.batch(run.selection.utterances, 0)).detach()
     assert losses[precision].dtype == torch.float32

@@ -73,7 +73,7 @@ def random_texts(count, seed=0):
 
 
 def raw_recipe(manifest, out, **sections):
-    """A small network without dropout and augmentation; `data={...}` and the like are laid over it."""
+    """A small network without dropout and augmentation; `data={…}`, `init_from=…` and so on laid over it."""
     raw = {
         "network": {
             "blocks": [
@@ -98,7 +98,9 @@ def raw_recipe(manifest, out, **sections):
             "log_steps": 1,
         },
     }
-    return {name: {**raw.get(name, {}), **sections.get(name, {})} for name in {**raw, **sections}}
+    for name, section in sections.items():
+        raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+    return raw
 
 
 def recipe(manifest, out, **sections):
