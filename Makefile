@@ -19,13 +19,13 @@ test-fast: $(VENV)/.test  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.test  ## style and types
-	$(BIN)/ruff check jasper tests
-	$(BIN)/ruff format --check jasper tests
+	$(BIN)/ruff check jasper tests benchmarks
+	$(BIN)/ruff format --check jasper tests benchmarks
 	$(BIN)/mypy
 
 format: $(VENV)/.test  ## let ruff format the code
-	$(BIN)/ruff check --fix jasper tests
-	$(BIN)/ruff format jasper tests
+	$(BIN)/ruff check --fix jasper tests benchmarks
+	$(BIN)/ruff format jasper tests benchmarks
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo
