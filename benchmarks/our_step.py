@@ -12,6 +12,7 @@ from jasper.data.dataset import Batch, Example, collate
 from jasper.features import FeatureExtractor, num_frames
 from jasper.train.run import Run
 from jasper.train.step import train_step
+from jasper.train.tally import count_step
 
 
 class OurStep:
@@ -38,8 +39,10 @@ class OurStep:
 
     def __call__(self, batch: Batch) -> float:
         """One step; returns its loss."""
-        loss, _ = train_step(self.run, [batch], rate=self.run.config.optimizer.learning_rate)
-        return loss
+        run, batches = self.run, [batch]
+        rate = run.config.optimizer.learning_rate
+        outcome = train_step(run.learner, run.ranks, batches, count_step(batches, run.ranks), 1, rate)
+        return outcome.read()[0]
 
     def close(self) -> None:
         """Close the log, or its writer misses the directory."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from jasper.config import BlockConfig, Config
-from jasper.data.batches import epoch_batches
+from jasper.data.batches import epoch_steps
 from jasper.data.selection import read_training
 from jasper.nn.device import pick_precision
 from jasper.nn.network import expand
@@ -46,7 +46,7 @@ def workload(options: argparse.Namespace) -> Work:
         "random": [[durations[i] for i in order[n * size : (n + 1) * size]] for n in range(options.steps)],
         "buckets": [
             [durations[i] for i in batch]
-            for batch in epoch_batches(durations, config.data, seed=0, epoch=0)[: options.steps]
+            for (batch,) in epoch_steps(durations, config.data, seed=0, epoch=0)[: options.steps]
         ],
     }
 

@@ -255,7 +255,8 @@ class TrainConfig(Section):
     max_steps: PositiveInt | None = None  # stop there, before the last epoch; a later run may go on
     accumulation: PositiveInt = 1  # batches a step
     # auto: bf16 where the processor multiplies it natively, else fp32. Weights and loss are fp32 always.
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    # fp64 is for checks: everything is, and is slow.
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"
     device: str = "auto"
     threads: PositiveInt | None = None  # of the CPU; default: all
     seed: Count = 0

@@ -37,6 +37,10 @@ class DownloadError(JasperError, OSError):
     """A download that failed or does not have the expected checksum."""
 
 
+class RankError(JasperError, RuntimeError):
+    """Of a training on several ranks another one has ended or does not answer."""
+
+
 class MissingExtraError(JasperError, ImportError):
     """An optional package that this command needs; the message has the pip line that installs it."""
 

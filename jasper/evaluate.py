@@ -18,16 +18,25 @@ BATCH_SECONDS = 240.0  # of padded audio at a time
 
 
 def recognize_utterances(
-    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None
+    model: Model,
+    utterances: Sequence[Utterance],
+    *,
+    channel: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[int, Recognition]]:
-    """Yield (index, recognition) for every utterance, in an order that keeps padding small."""
+    """Yield (index, recognition) for every utterance, in an order that keeps padding small.
+
+    `share` (i, n) leaves it at every n-th batch, from the i-th on: n processes have all of them, each once.
+    """
     durations = np.array([utterance.duration for utterance in utterances], dtype=np.float64)
     order = np.argsort(-durations, kind="stable")
-    with progress_bar("recognising", float(durations.sum())) as advance:
-        for batch in cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS):
+    batches = cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS)[share[0] :: share[1]]
+    seconds = [float(durations[batch].sum()) for batch in batches]
+    with progress_bar("recognising", sum(seconds)) as advance:
+        for batch, amount in zip(batches, seconds, strict=True):
             waves = [read_utterance(utterances[index], model.sample_rate, channel=channel) for index in batch]
             yield from zip(batch, model.recognize(waves), strict=True)
-            advance(float(durations[batch].sum()))
+            advance(amount)
 
 
 def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | None = None) -> Score:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jasper.config import Config
 from jasper.data.selection import read_training
 from jasper.train import train
-from jasper.train.loader import epoch_groups
+from jasper.train.loader import epoch_order
 from jasper.train.log import read_log, say
 
 _WARM, _STEPS = 20, 50  # the first steps are slower: memory, workers and kernels have to be found
@@ -27,5 +27,6 @@ def epochs_in(config: Config, duration: float) -> float:
         )
         train(trial, resume=False)
         times: dict[int, float] = {row["step"]: row["time"] for row in read_log(Path(folder) / "log.jsonl")}
-    step = (times[_STEPS] - times[_WARM]) / (_STEPS - _WARM)
-    return duration / (step * len(epoch_groups(read_training(config).utterances, config, 0)))
+    seconds = (times[_STEPS] - times[_WARM]) / (_STEPS - _WARM)
+    _, steps = epoch_order(read_training(config).utterances, config, 0)
+    return duration / (seconds * len(steps))

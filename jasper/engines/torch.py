@@ -26,9 +26,9 @@ class TorchEngine:
     @torch.inference_mode()
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """See `Engine.log_probs`."""
-        x = torch.from_numpy(features).to(self.device)
+        x = torch.from_numpy(features).to(self.device, self.network.head.weight.dtype)
         log_probs, out_lengths = self.network(x, torch.from_numpy(lengths).to(self.device))
-        return log_probs.cpu().numpy(), out_lengths.cpu().numpy()
+        return log_probs.float().cpu().numpy(), out_lengths.cpu().numpy()
 
 
 def load(directory: Path, device: str = "auto") -> TorchEngine:

@@ -22,7 +22,7 @@ def pick_device(name: str) -> torch.device:
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The type that convolutions compute in; `auto` is bfloat16 where the device has it in hardware."""
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
     if name != "auto":
         return named[name]
     if device.type == "cuda":

@@ -38,7 +38,8 @@ class Jasper(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', num_classes), lengths.
 
-        log_probs are float32 natural logarithms, also under autocast; past a row's length they mean nothing.
+        log_probs are natural logarithms, float32 also under autocast (float64 where the weights are); past
+        a row's length they mean nothing.
         """
         x = features
         dense_inputs: list[Tensor] = []
@@ -51,7 +52,8 @@ class Jasper(nn.Module):
                 sources = [x]
             x, lengths = module(x, lengths, sources)
         logits = self.head(x).transpose(1, 2)
-        return logits.float().log_softmax(dim=-1), lengths
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return logits.to(wide).log_softmax(dim=-1), lengths
 
 
 class Block(nn.Module):

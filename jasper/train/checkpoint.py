@@ -13,7 +13,7 @@ import torch
 from jasper.bundle import atomic_file
 from jasper.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 State = dict[str, Any]
@@ -25,7 +25,7 @@ def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path
     Those of later steps go too: only damaged ones can be there, and they would outlive every good one.
     Raises CheckpointError when it cannot be written; the older ones are untouched then.
     """
-    path = directory / f"step-{step:09d}.pt"
+    path = _path(directory, step)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
@@ -61,6 +61,22 @@ def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | Non
             f"{directory}: none of {len(paths)} checkpoints can be read; remove them to start anew"
         )
     return None
+
+
+def read_checkpoint(directory: Path, step: int) -> State:
+    """Read the checkpoint of a step that another rank has found to be whole. Raises CheckpointError."""
+    path = _path(directory, step)
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read here, but by the first rank ({type(error).__name__}); "
+            "train.out must be a directory that all machines share"
+        ) from None
+
+
+def _path(directory: Path, step: int) -> Path:
+    return directory / f"step-{step:09d}.pt"
 
 
 def _check_sums(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jasper.config import Config
@@ -16,22 +18,27 @@ from jasper.nn.weights import build_network
 from jasper.train.adapt import Start, hold_still, parameter_groups, start_from
 from jasper.train.average import MovingAverage
 from jasper.train.checkpoint import State
+from jasper.train.gradients import GradientSums
 from jasper.train.loss import ctc_losses
 from jasper.train.optimizers import build_optimizer
+from jasper.train.ranks import Ranks
+from jasper.train.statistics import NormStatistics
 
 
 class Learner:
     """A network in training on a device. What changes from step to step is in `state()` and nowhere else.
 
-    Random numbers are no part of it: dropout and dither are a function of (seed, step).
+    Random numbers are no part of it: dropout and dither are a function of (seed, step, batch of the step).
     """
 
-    def __init__(self, config: Config, device: torch.device, fresh: bool) -> None:
+    def __init__(self, config: Config, ranks: Ranks, fresh: bool) -> None:
         """`fresh`: no checkpoint will be restored, so the weights begin as the configuration says."""
         self.config = config
-        self.device = device
+        self.device = device = ranks.device
+        self.precision = pick_precision(config.train.precision, device)
+        double = self.precision == torch.float64
         torch.manual_seed(config.train.seed % 2**63)
-        self.network = build_network(config.model).to(device).train()
+        self.network = build_network(config.model).to(device, torch.float64 if double else None).train()
         self.features = TorchFeatures(config.features, feature_precision(device)).to(device).train()
         self.start: Start | None = None
         if fresh and config.init_from is not None:
@@ -39,39 +46,45 @@ class Learner:
         hold_still(self.network, config.adapt)
         self.average = MovingAverage(self.network, config.train.ema)
         self.optimizer = build_optimizer(parameter_groups(self.network, config.adapt), config.optimizer)
-        self.precision = pick_precision(config.train.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self._buffers: list[Tensor] = []  # the network's, as they were before the step
+        self.gradients = GradientSums(self.network.parameters(), ranks)
+        self.statistics = NormStatistics(self.network, ranks)
 
-    def begin_step(self, step: int, rate: float) -> None:
-        """Set the rate, make the random numbers a function of (seed, step), note what `undo_step` needs."""
-        torch.manual_seed((self.config.train.seed * 1_000_000_007 + step) % 2**63)
+    def begin_step(self, rate: float) -> None:
+        """Set the rate and forget the gradients of the step before."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
         self.optimizer.zero_grad()
-        self._buffers = [buffer.clone() for buffer in self.network.buffers()]
+        self.statistics.begin_step()
 
-    def undo_step(self) -> None:
-        """Put batch norm's statistics back: the forward pass moved them, and NaN would never leave them."""
-        for buffer, before in zip(self.network.buffers(), self._buffers, strict=True):
-            buffer.copy_(before)
+    def seed(self, step: int, index: int) -> None:
+        """Make the random numbers to come a function of (seed, step, batch of the step)."""
+        entropy = np.random.SeedSequence((self.config.train.seed, step, index))
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def forward(self, batch: Batch) -> Tensor:
         """The CTC losses (B,) of a batch, augmented on the device."""
-        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        frames = num_frames(self.config.features, batch.lengths)
         if batch.features is None:
-            features, lengths = self.features(torch.from_numpy(batch.waves).to(self.device), lengths)
+            features, lengths = self.features(self._there(batch.waves), self._there(batch.lengths))
         else:
-            features, lengths = torch.from_numpy(batch.features), num_frames(self.config.features, lengths)
-        freq_spans, time_spans = torch.from_numpy(batch.freq_spans), torch.from_numpy(batch.time_spans)
-        features = hide_spans(features, freq_spans.to(self.device), time_spans.to(self.device))
-        mixed = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=mixed):
-            log_probs, out_lengths = self.network(features, lengths)
-        tokens = torch.from_numpy(batch.tokens).to(self.device)
-        token_lengths = torch.from_numpy(batch.token_lengths).to(self.device)
+            features, lengths = self._there(batch.features), self._there(frames)
+        features = hide_spans(features, self._there(batch.freq_spans), self._there(batch.time_spans))
+        mixed = self.precision in (torch.bfloat16, torch.float16)
+        with torch.autocast(self.device.type, self.precision if mixed else None, enabled=mixed):
+            log_probs, _ = self.network(features.to(self.network.head.weight.dtype), lengths)
+        # CTC wants lengths on the host, and would wait for the device to have them from there.
+        steps = torch.from_numpy(self.config.network.num_steps(frames))
+        token_lengths = torch.from_numpy(batch.token_lengths)
         blank = len(self.config.text.labels)
-        return ctc_losses(log_probs, out_lengths, tokens, token_lengths, blank)
+        return ctc_losses(log_probs, steps, self._there(batch.tokens), token_lengths, blank)
+
+    def _there(self, array: NDArray[np.generic]) -> Tensor:
+        """The array on the device; the host does not wait for the copy."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def state(self) -> State:
         """All that `restore` needs for the next step to be the one that would have come."""

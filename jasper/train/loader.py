@@ -1,4 +1,4 @@
-"""Utterances of an epoch in, groups of batches (one group a step) out, made by worker processes."""
+"""Utterances and a place in, the batches of every step to come out, made ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import ctypes
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from jasper.config import Config
-from jasper.data.batches import epoch_batches
+from jasper.data.batches import Batches, epoch_steps
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.join import join_clips
+from jasper.train.place import Place
 from jasper.types import Utterance
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -22,38 +24,53 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 Group = list[list[Utterance]]
 
 
-class EpochGroups(Dataset[list[Batch]]):
-    """Map-style: index of an optimizer step in the epoch -> its batches."""
+class _Steps(Dataset[tuple[Place, list[Batch]]]):
+    """A step's place and utterances -> its place and batches. Workers are sent what they need, no more."""
 
-    def __init__(self, training_set: TrainingSet, groups: Sequence[Group], epoch: int) -> None:
+    def __init__(self, training_set: TrainingSet) -> None:
         self.training_set = training_set
-        self.groups = groups
-        self.epoch = epoch
 
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> list[Batch]:
-        return [self.training_set.batch(utterances, self.epoch) for utterances in self.groups[index]]
+    def __getitem__(self, step: tuple[Place, Group]) -> tuple[Place, list[Batch]]:
+        place, group = step
+        return place, [self.training_set.batch(utterances, place.epoch) for utterances in group]
 
 
-def epoch_groups(utterances: Sequence[Utterance], config: Config, epoch: int) -> list[Group]:
-    """The steps of an epoch, each `accumulation` batches: a pure function of its arguments."""
-    seed, count = config.train.seed, config.train.accumulation
+def epoch_order(
+    utterances: Sequence[Utterance], config: Config, epoch: int, world_size: int = 1
+) -> tuple[Sequence[Utterance], list[Batches]]:
+    """The utterances of an epoch, and its steps of batches of indices into them, `accumulation` a rank.
+
+    A pure function of its arguments.
+    """
+    seed, count = config.train.seed, config.train.accumulation * world_size
     if config.data.join is not None:
         utterances = join_clips(utterances, config.data.join, seed, epoch)
-    batches = epoch_batches([u.duration for u in utterances], config.data, seed, epoch)
-    filled = [[utterances[index] for index in batch] for batch in batches]
-    return [filled[start : start + count] for start in range(0, len(filled), count)]
+    return utterances, epoch_steps([u.duration for u in utterances], config.data, seed, epoch, count)
 
 
-def load_groups(
-    training_set: TrainingSet, groups: Sequence[Group], epoch: int, num_workers: int
-) -> Iterator[list[Batch]]:
-    """Yield the batches of each group, in order, read ahead by `num_workers` processes."""
+def steps_from(
+    place: Place, utterances: Sequence[Utterance], config: Config, rank: int, world_size: int
+) -> Iterator[tuple[Place, Group]]:
+    """Yield a rank's share of every step from a place on: of `world_size` batches each in turn is one's.
+
+    Earlier epochs and steps are not gone through, and no audio is touched.
+    """
+    for epoch in range(place.epoch, config.train.epochs):
+        present, steps = epoch_order(utterances, config, epoch, world_size)
+        first = place.of(len(steps)) if epoch == place.epoch else 0
+        for index in range(first, len(steps)):
+            share = steps[index][rank::world_size]
+            yield Place(epoch, index, len(steps)), [[present[i] for i in batch] for batch in share]
+
+
+def load_steps(
+    training_set: TrainingSet, steps: Iterator[tuple[Place, Group]], num_workers: int
+) -> Iterator[tuple[Place, list[Batch]]]:
+    """Yield the batches of each step, in order, read ahead by `num_workers` processes across epochs."""
     loader = DataLoader(
-        EpochGroups(training_set, groups, epoch),
+        _Steps(training_set),
         batch_size=None,
+        sampler=steps,
         num_workers=num_workers,
         collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
@@ -63,8 +80,8 @@ def load_groups(
     yield from loader
 
 
-def _as_it_is(batches: list[Batch]) -> list[Batch]:
-    return batches
+def _as_it_is(step: Any) -> Any:
+    return step
 
 
 def _start_worker(_: int) -> None:

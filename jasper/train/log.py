@@ -70,6 +70,19 @@ class RunLog:
         return CheckpointError(f"{self.path}: the log could not be written: {error.strerror or error}")
 
 
+class SilentLog:
+    """The log of a rank that writes none."""
+
+    def row(self, step: int, **values: Any) -> None:
+        """Write nothing."""
+
+    def __enter__(self) -> SilentLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def say(message: str) -> None:
     """Print a line to standard error, where the progress bar is."""
     print(message, file=sys.stderr, flush=True)

@@ -1,21 +1,24 @@
-"""The training loop, in the order of execution: load, step, log, evaluate, save."""
+"""The training loop, in the order of execution: load, count, step, log, evaluate, save."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 
 from jasper.config import Config
 from jasper.data.dataset import Batch
 from jasper.progress import progress_bar
-from jasper.train.loader import epoch_groups, load_groups
-from jasper.train.log import say
+from jasper.train.loader import load_steps, steps_from
+from jasper.train.monitor import Made
 from jasper.train.place import Place
+from jasper.train.ranks import start_ranks
 from jasper.train.run import Run
 from jasper.train.schedule import learning_rate
-from jasper.train.signals import stop_request
+from jasper.train.signals import StopRequest, stop_request
 from jasper.train.step import train_step
+from jasper.train.tally import count_step
 from jasper.train.validate import DevScore
 
 
@@ -31,57 +34,63 @@ class TrainResult:
 def train(config: Config, *, resume: bool = True) -> TrainResult:
     """Train, going on from the newest checkpoint in `config.train.out` if `resume`.
 
-    Leaves there `best/` (the lowest dev WER) and `last/`, both model directories, `checkpoints/`,
+    Started by torchrun it is one of several ranks that train one network together. Leaves in
+    `config.train.out` `best/` (the lowest dev WER) and `last/`, both model directories, `checkpoints/`,
     `log.jsonl`, `tensorboard/`, `config.yaml` and `refused.jsonl`. Raises ConfigError, ManifestError,
-    CheckpointError or TrainingError; what was saved before stays. The first SIGINT or SIGTERM writes a
-    checkpoint and raises KeyboardInterrupt.
+    CheckpointError, TrainingError or RankError; what was saved before stays. The first SIGINT or SIGTERM,
+    to whichever rank, writes a checkpoint and raises KeyboardInterrupt on all.
     """
-    run = Run(config, resume)
-    say(run.selection.summary() + (f"; going on after step {run.step}" if run.step else ""))
-    with run.log, stop_request() as stop:
-        for place, batches in steps_to_come(run):
-            rate = learning_rate(place.end, config.train.epochs, config.optimizer, config.schedule)
-            loss, gradient_norm = train_step(run, batches, rate)
-            run.advance(place)
-            run.monitor.loss = loss
-            if _due(run.step, config.train.log_steps):
-                run.log.row(run.step, epoch=place.end, loss=loss, learning_rate=rate, grad_norm=gradient_norm)
-            if place.crosses(config.train.eval_epochs) or run.finished:
-                report_dev(run, place)
-                run.save()
-            elif _due(run.step, config.train.checkpoint_steps):
-                run.save()
-            if stop.requested:
-                run.save()
-                run.save_model("last")
-                raise KeyboardInterrupt
-        run.save_model("last")
+    with start_ranks(config.train.device) as ranks:
+        run = Run(config, resume, ranks)
+        going_on = f"; going on after step {run.step}" if run.step else ""
+        run.monitor.say(run.selection.summary() + going_on)
+        with run.log, stop_request() as stop:
+            _train(run, stop)
+            run.save_model("last")
     return TrainResult(run.directory.path, run.step, run.best)
 
 
+def _train(run: Run, stop: StopRequest) -> None:
+    config, monitor = run.config, run.monitor
+    for place, batches in steps_to_come(run):
+        tally = count_step(batches, run.ranks, stop.requested)
+        if tally.stop:
+            run.save()
+            run.save_model("last")
+            raise KeyboardInterrupt
+        monitor.report_faults(run.step + 1, tally.faults)
+        rate = learning_rate(place.end, config.train.epochs, config.optimizer, config.schedule)
+        outcome = train_step(run.learner, run.ranks, batches, tally, run.step + 1, rate)
+        run.advance(place)
+        monitor.note(Made(run.step, place, rate, tally, outcome))
+        if place.crosses(config.train.eval_epochs) or run.finished:
+            report_dev(run, place)
+            run.save()
+        elif config.train.checkpoint_steps and run.step % config.train.checkpoint_steps == 0:
+            run.save()
+
+
 def steps_to_come(run: Run) -> Iterator[tuple[Place, list[Batch]]]:
-    """Yield the steps from the run's place to its end, their batches read ahead."""
-    config = run.config
-    while not run.finished:
-        epoch, first = run.epoch, run.group
-        groups = epoch_groups(run.selection.utterances, config, epoch)
-        if first >= len(groups):  # the checkpoint is of smaller batches, or of more data
-            run.epoch, run.group = epoch + 1, 0
-            continue
+    """Yield this rank's share of the steps from the run's place to its end, their batches read ahead."""
+    config, ranks = run.config, run.ranks
+    if run.finished:
+        return
+    steps = steps_from(run.place, run.selection.utterances, config, ranks.rank, ranks.world_size)
+    if config.train.max_steps is not None:
+        steps = islice(steps, config.train.max_steps - run.step)
+    loaded = load_steps(run.training_set, steps, config.data.num_workers)
+    for epoch, of_epoch in groupby(loaded, key=lambda step: step[0].epoch):
         title = f"epoch {epoch + 1}/{config.train.epochs}"
-        with progress_bar(title, len(groups)) as advance:
-            advance(first)
-            read = load_groups(run.training_set, groups[first:], epoch, config.data.num_workers)
-            for group, batches in enumerate(read, start=first):
-                yield Place(epoch, group, len(groups)), batches
-                advance(1, f"{title}, loss {run.monitor.loss:.2f}")
-                if run.finished:
-                    return
+        with progress_bar(title, 1.0) as advance:
+            for place, batches in of_epoch:
+                yield place, batches
+                advance(1 / place.num_groups, f"{title}, loss {run.monitor.loss:.2f}")
 
 
 def report_dev(run: Run, place: Place) -> None:
     """Score on dev where there is one, and say how it went."""
     monitor = run.monitor
+    monitor.settle()
     line = f"epoch {place.end:g}, step {run.step}: loss {monitor.loss:.3f}, "
     line += f"{monitor.speed():.0f} s of audio a second"
     if monitor.num_faults:
@@ -92,8 +101,4 @@ def report_dev(run: Run, place: Place) -> None:
         line += f"; dev loss {score.loss:.3f}, WER {score.wer:.2%}, CER {score.cer:.2%}"
         if score is run.best:
             line += " (best)"
-    say(line)
-
-
-def _due(step: int, every: int | None) -> bool:
-    return every is not None and step % every == 0
+    monitor.say(line)

@@ -31,31 +31,40 @@ class NovoGrad(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
+    # A truth value () as a float, set before a step: where it is 1 nothing moves. PyTorch's own name, too.
+    found_inf: Tensor | None = None
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            beta1, beta2 = group["betas"]
-            grads = [p.grad for p in params]
-            squares = [norm.square() for norm in torch._foreach_norm(grads)]
-            moments, velocities = [], []
-            for param, square in zip(params, squares, strict=True):
-                state = self.state[param]
-                if not state:
-                    state["moment"] = torch.zeros_like(param)
-                    state["velocity"] = square.clone()
-                else:
-                    state["velocity"].mul_(beta2).add_(square, alpha=1 - beta2)
-                moments.append(state["moment"])
-                velocities.append(state["velocity"])
-            scaled = torch._foreach_div(grads, [v.sqrt() + group["eps"] for v in velocities])
-            torch._foreach_add_(scaled, params, alpha=group["weight_decay"])
-            torch._foreach_mul_(moments, beta1)
-            torch._foreach_add_(moments, scaled)
-            torch._foreach_add_(params, moments, alpha=-group["lr"])
+            if params:
+                self._move(params, group)
+
+    def _move(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        grads = [p.grad for p in params if p.grad is not None]
+        for param in params:
+            if not self.state[param]:
+                self.state[param]["moment"] = torch.zeros_like(param)
+                self.state[param]["velocity"] = torch.zeros((), dtype=param.dtype, device=param.device)
+        moments = [self.state[p]["moment"] for p in params]
+        velocities = [self.state[p]["velocity"] for p in params]
+        before, squares = torch.stack(velocities), torch.stack(torch._foreach_norm(grads)).square()
+        skip = torch.zeros_like(before[0]) if self.found_inf is None else self.found_inf.to(before.dtype)
+        # Zero is where no gradient was yet: the average begins with the first.
+        after = torch.where(before == 0, squares, beta2 * before + (1 - beta2) * squares)
+        after = torch.where(skip > 0, before, after)
+        torch._foreach_copy_(velocities, list(after.unbind()))
+        scaled = torch._foreach_div(grads, list((after.sqrt() + group["eps"]).unbind()))
+        torch._foreach_add_(scaled, params, alpha=group["weight_decay"])
+        for each in scaled:
+            each.masked_fill_(skip > 0, 0.0)
+        torch._foreach_mul_(moments, torch.lerp(torch.full_like(skip, beta1), torch.ones_like(skip), skip))
+        torch._foreach_add_(moments, scaled)
+        rate = [group["lr"] * (1 - skip)] * len(params)
+        torch._foreach_addcmul_(params, moments, rate, value=-1)
 
 
 def _novograd(groups: Groups, config: OptimizerConfig) -> Optimizer:
@@ -76,6 +85,7 @@ def _adamw(groups: Groups, config: OptimizerConfig) -> Optimizer:
         betas=config.betas or (0.9, 0.98),
         eps=config.eps,
         weight_decay=config.weight_decay,
+        fused=True,  # the one that heeds `found_inf`
     )
 
 

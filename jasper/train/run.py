@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import torch
 
 from jasper.config import Config
@@ -9,39 +11,46 @@ from jasper.data.dataset import TrainingSet
 from jasper.data.selection import check_files, read_dev, read_training, with_labels
 from jasper.errors import ConfigError
 from jasper.nn.device import pick_device
-from jasper.train.checkpoint import State, load_checkpoint, save_checkpoint
+from jasper.train.checkpoint import State, load_checkpoint, read_checkpoint, save_checkpoint
 from jasper.train.directory import RunDirectory
 from jasper.train.learner import Learner
-from jasper.train.log import RunLog, say
+from jasper.train.log import RunLog, SilentLog, say
 from jasper.train.monitor import Monitor
 from jasper.train.place import Place
+from jasper.train.ranks import Ranks
 from jasper.train.validate import DevScore, validate
 
 
 class Run:
-    """Everything that a training holds. What changes from step to step is in `state()` and nowhere else."""
+    """Everything that a training holds. What changes from step to step is in `state()` and nowhere else.
 
-    def __init__(self, config: Config, resume: bool) -> None:
+    Of several ranks the first alone writes files; the others know the same and go the same way.
+    """
+
+    def __init__(self, config: Config, resume: bool, ranks: Ranks | None = None) -> None:
+        """`ranks`: those that train together; without them this process trains alone."""
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.config = config = with_labels(config)
-        device = pick_device(config.train.device)
+        self.ranks = ranks = ranks or Ranks(pick_device(config.train.device))
         self.selection = read_training(config)
         if not self.selection.utterances:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
         self.dev = read_dev(config)
         check_files(self.dev)
-        self.training_set = TrainingSet(config, with_features=device.type == "cpu")
+        self.training_set = TrainingSet(config, with_features=ranks.device.type == "cpu")
         self.directory = RunDirectory(config.train.out)
-        restored = load_checkpoint(self.directory.checkpoints, say) if resume else None
-        self.learner = Learner(config, device, fresh=restored is None)
-        self.step = self.epoch = self.group = 0  # optimizer steps in all; place in the order of training
+        restored = self._newest_state() if resume else None
+        self.learner = Learner(config, ranks, fresh=restored is None)
+        self.step = 0  # optimizer steps in all
+        self.place = Place(0, 0, 1)  # the next step, in the order of training
         self.best: DevScore | None = None
         if restored is not None:
             self.restore(restored)
-        self.directory.prepare(config, self.selection, resume)
-        self.log = RunLog(self.directory.path, self.step)
-        self.monitor = Monitor(config, self.log)
+        if ranks.main:
+            self.directory.prepare(config, self.selection, resume)
+        self.log = RunLog(self.directory.path, self.step) if ranks.main else SilentLog()
+        self.monitor = Monitor(config, ranks, self.log)
         if self.learner.start is not None:
             self.monitor.report_start(self.learner.start)
 
@@ -49,20 +58,20 @@ class Run:
     def finished(self) -> bool:
         """Whether the last epoch or `max_steps` is reached."""
         limit = self.config.train.max_steps
-        return self.epoch >= self.config.train.epochs or (limit is not None and self.step >= limit)
+        return self.place.epoch >= self.config.train.epochs or (limit is not None and self.step >= limit)
 
     def advance(self, place: Place) -> None:
         """Count a step."""
         self.step += 1
-        last = place.group + 1 == place.num_groups
-        self.epoch, self.group = (place.epoch + 1, 0) if last else (place.epoch, place.group + 1)
+        self.place = place.next()
 
     def evaluate(self) -> DevScore | None:
         """Score the averaged network on dev, log it, keep it in `best/` if its WER is the lowest so far."""
         if not self.dev:
             return None
-        score = validate(self.config, self.learner.average.network, self.dev)
-        self.log.row(self.step, epoch=self.epoch, dev_loss=score.loss, dev_wer=score.wer, dev_cer=score.cer)
+        score = validate(self.config, self.learner.average.network, self.dev, self.ranks)
+        epoch = self.place.epoch
+        self.log.row(self.step, epoch=epoch, dev_loss=score.loss, dev_wer=score.wer, dev_cer=score.cer)
         for sample in score.samples:
             self.log.row(self.step, id=sample.id, reference=sample.reference, hypothesis=sample.hypothesis)
         if score.better_than(self.best):
@@ -72,18 +81,19 @@ class Run:
 
     def save_model(self, name: str) -> None:
         """Write the averaged network as a model directory of the run."""
-        self.directory.save_model(name, self.config.model, self.learner.average.network)
+        if self.ranks.main:
+            self.directory.save_model(name, self.config.model, self.learner.average.network)
 
     def save(self) -> None:
         """Write a checkpoint, unless steps are being skipped: it would push out those that are good."""
-        if not self.monitor.skipped:
+        self.monitor.settle()
+        if self.ranks.main and not self.monitor.skipped:
             save_checkpoint(self.directory.checkpoints, self.state(), self.step, self.config.train.keep)
 
     def state(self) -> State:
         """All that `restore` needs for the next step to be the one that would have come."""
         return {
-            "epoch": self.epoch,
-            "group": self.group,
+            **asdict(self.place),
             "best": None if self.best is None else [self.best.loss, self.best.wer, self.best.cer],
             **self.learner.state(),
         }
@@ -91,5 +101,14 @@ class Run:
     def restore(self, state: State) -> None:
         """Go on where a checkpoint was written."""
         self.learner.restore(state)
-        self.step, self.epoch, self.group = state["step"], state["epoch"], state["group"]
+        self.step = state["step"]
+        self.place = Place(state["epoch"], state["group"], state["num_groups"])
         self.best = None if state["best"] is None else DevScore(*state["best"])
+
+    def _newest_state(self) -> State | None:
+        """What the first rank finds to be the newest whole checkpoint, read by every rank."""
+        state = load_checkpoint(self.directory.checkpoints, say) if self.ranks.main else None
+        step = self.ranks.from_main(None if state is None else state["step"])
+        if step is None or self.ranks.main:
+            return state
+        return read_checkpoint(self.directory.checkpoints, step)

@@ -15,6 +15,7 @@ from jasper.model import Model, Recognition
 from jasper.nn import Jasper
 from jasper.text import min_frames
 from jasper.train.loss import ctc_losses
+from jasper.train.ranks import Ranks
 from jasper.types import ScoredUtterance, Utterance
 
 
@@ -32,18 +33,25 @@ class DevScore:
         return other is None or (self.wer, self.cer, self.loss) < (other.wer, other.cer, other.loss)
 
 
-def validate(config: Config, network: Jasper, utterances: Sequence[Utterance]) -> DevScore:
-    """Score a network in training exactly as `jasper eval` scores its model directory."""
+def validate(config: Config, network: Jasper, utterances: Sequence[Utterance], ranks: Ranks) -> DevScore:
+    """Score a network in training exactly as `jasper eval` scores its model directory.
+
+    The ranks share the utterances out among them, and each returns the same score of all.
+    """
     device = next(network.parameters()).device
     model = Model(config.model, TorchEngine(network, device))
-    texts = [""] * len(utterances)
-    losses: list[float] = []
+    own: dict[int, tuple[str, float | None]] = {}
     # Not trimmed, whatever training does: a model directory does not ask for it, so neither does its user.
-    for index, recognition in recognize_utterances(model, utterances, channel=config.data.channel):
-        texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
-        loss = _loss(model, utterances[index].text, recognition)
-        if loss is not None:
-            losses.append(loss)
+    share = (ranks.rank, ranks.world_size)
+    for index, recognition in recognize_utterances(
+        model, utterances, channel=config.data.channel, share=share
+    ):
+        text = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+        own[index] = text, _loss(model, utterances[index].text, recognition)
+    found = {index: result for results in ranks.gather(own) for index, result in results.items()}
+    # In the order of the manifest, so that the sum does not depend on who recognised what.
+    texts, all_losses = zip(*(found[index] for index in range(len(utterances))), strict=True)
+    losses = [loss for loss in all_losses if loss is not None]
     score = score_texts(model, utterances, texts)
     mean = sum(losses) / len(losses) if losses else float("nan")
     return DevScore(mean, score.wer, score.cer, score.utterances[: config.train.samples])

@@ -8,10 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jasper.config import DataConfig
-from jasper.data.batches import cut_batches, epoch_batches
+from jasper.data.batches import cut_batches, epoch_steps
 
 durations = st.lists(st.floats(0.0, 40.0), max_size=80)
 limits = st.builds(DataConfig, batch_size=st.integers(1, 20), batch_seconds=st.floats(1.0, 200.0))
+
+
+def epoch_batches(*arguments):
+    """The batches of an epoch in the order of training, for steps of one batch."""
+    steps = epoch_steps(*arguments)
+    assert all(len(step) == 1 for step in steps)
+    return [batch for step in steps for batch in step]
 
 
 @given(durations=durations, config=limits, seed=st.integers(0, 99), epoch=st.integers(0, 99))
@@ -80,3 +87,39 @@ def test_the_limit_itself_is_allowed(seconds, expected):
 
 def test_nothing_makes_no_batch():
     assert epoch_batches([], DataConfig(), 0, 0) == []
+
+
+@given(
+    durations=durations,
+    config=limits,
+    epoch=st.integers(0, 99),
+    count=st.integers(1, 9),
+    seed=st.integers(0, 9),
+)
+def test_a_step_has_a_batch_for_everyone_and_an_epoch_every_utterance_once(
+    durations, config, epoch, count, seed
+):
+    steps = epoch_steps(durations, config, seed, epoch, count)
+    assert all(len(step) == count for step in steps)
+    batches = [batch for step in steps for batch in step]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
+    for batch in batches:
+        assert len(batch) <= config.batch_size
+        assert len(batch) <= 1 or len(batch) * max(durations[i] for i in batch) <= config.batch_seconds
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_batches_of_a_step_cost_the_same(count):
+    """Ranks wait for the slowest: batches drawn from anywhere left a third of the time unused."""
+    seconds = np.random.default_rng(0).gamma(6, 2, 20_000).clip(1, 16.7).tolist()
+    steps = epoch_steps(seconds, DataConfig(batch_size=64, batch_seconds=200), 0, 0, count)
+    costs = np.array([[len(batch) * max(seconds[i] for i in batch) for batch in step] for step in steps])
+    assert costs.mean() / costs.max(axis=1).mean() > 0.97  # share of the time that ranks do not wait
+
+
+def test_the_last_step_is_shared_out():
+    """12 batches among 8 ranks: in the second step 4 of them had nothing to do."""
+    config = DataConfig(batch_size=4)
+    sizes = sorted(sorted(map(len, step)) for step in epoch_steps([2.0] * 48, config, 0, 0, 8))
+    assert sizes == [[2] * 8, [4] * 8]
+    assert epoch_steps([2.0], config, 0, 0, 3) == [[[0], [], []]]

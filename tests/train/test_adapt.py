@@ -158,7 +158,7 @@ def test_rates_fall_from_the_head_to_the_first_block(tmp_path, corpus, source, o
         settings = {"name": optimizer, "weight_decay": 0.0}
         run = started(corpus, tmp_path / name, source, adapt=section, optimizer=settings)
         before = state_of(run)
-        run.learner.begin_step(0, 0.01)
+        run.learner.begin_step(0.01)
         run.learner.forward(run.training_set.batch(run.selection.utterances, 0)).sum().backward()
         run.learner.optimizer.step()
         moved.append({key: p.detach() - before[key] for key, p in run.learner.network.named_parameters()})

@@ -25,7 +25,7 @@ def test_equal_to_the_plain_formula_weights_and_statistics_alike():
     plain = {name: network.state_dict()[name].double().clone() for name in floating}
     for step in range(1, 120):
         move(network, step)
-        average.update(network, step)
+        average.update(network, step, torch.tensor(True))
         decay = min(0.9, (1 + step) / (10 + step))  # 2/11, 3/12, …: it reaches 0.9 at step 80
         for name in floating:
             plain[name] = decay * plain[name] + (1 - decay) * network.state_dict()[name].double()
@@ -39,7 +39,7 @@ def test_a_decay_of_zero_is_the_network_itself():
     average = MovingAverage(network, decay=0.0)
     for step in (1, 2):
         move(network, step)
-        average.update(network, step)
+        average.update(network, step, torch.tensor(True))
     own, theirs = average.network.state_dict(), network.state_dict()
     assert all(torch.equal(own[n], theirs[n]) for n in own if own[n].is_floating_point())
 

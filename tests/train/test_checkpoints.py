@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jasper.errors import CheckpointError
-from jasper.train.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from jasper.train.checkpoint import FORMAT, list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def state(step):
@@ -88,7 +88,7 @@ def test_a_checkpoint_of_a_later_format_is_not_misread(tmp_path):
     torch.save({"format": 99, "step": 2}, tmp_path / "step-000000002.pt")
     said = []
     assert load_checkpoint(tmp_path, said.append)["step"] == 1
-    assert "has format 99, this version reads 1" in said[0]
+    assert f"has format 99, this version reads {FORMAT}" in said[0]
 
 
 def test_code_inside_a_checkpoint_does_not_run(tmp_path):
@@ -96,7 +96,7 @@ def test_code_inside_a_checkpoint_does_not_run(tmp_path):
         def __reduce__(self):
             return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
 
-    torch.save({"format": 1, "step": 2, "bomb": Bomb()}, tmp_path / "step-000000002.pt")
+    torch.save({"format": FORMAT, "step": 2, "bomb": Bomb()}, tmp_path / "step-000000002.pt")
     with pytest.raises(CheckpointError):
         load_checkpoint(tmp_path, lambda _: None)
     assert not (tmp_path / "ran").exists()

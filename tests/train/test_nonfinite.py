@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tones import log_rows, newest_state, recipe, run_jasper, write_corpus
+from tones import log_rows, make_step, newest_state, recipe, run_jasper, write_corpus
 
 from jasper.bundle import read_weights, write_bundle
 from jasper.errors import TrainingError
@@ -14,7 +14,6 @@ from jasper.recipe import dump_yaml
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
 from jasper.train.run import Run
-from jasper.train.step import train_step
 
 IDS = {f"train-{index:02d}" for index in range(12)}
 
@@ -85,7 +84,7 @@ def test_a_finite_loss_with_an_infinite_gradient_moves_nothing(tmp_path, corpus)
     run = Run(config.model_copy(update={"init_from": steep}), False)
     before = {name: value.clone() for name, value in run.learner.network.state_dict().items()}
     with run.log:
-        loss, norm = train_step(run, [run.training_set.batch(run.selection.utterances[:2], 0)], 0.01)
+        loss, norm = make_step(run, [run.training_set.batch(run.selection.utterances[:2], 0)], 0.01)
     assert np.isfinite(loss)
     assert not np.isfinite(norm)
     assert all(torch.equal(value, before[name]) for name, value in run.learner.network.state_dict().items())
@@ -101,10 +100,10 @@ def test_a_skipped_step_leaves_the_statistics_of_batch_norm_alone(tmp_path, corp
     bad = dataclasses.replace(good, features=good.features * np.float32(np.nan))
     with run.log:
         for batches, finite in (([good], True), ([good, bad], False), ([bad], False)):
-            loss, _ = train_step(run, batches, 0.01)
+            loss, _ = make_step(run, batches, 0.01)
             assert np.isfinite(loss) == finite
         assert all_finite(run.learner.network.state_dict())
-        loss, _ = train_step(run, [good], 0.01)
+        loss, _ = make_step(run, [good], 0.01)
     assert np.isfinite(loss)
     assert run.monitor.skipped == 0
     assert all_finite(run.learner.average.network.state_dict())
@@ -117,9 +116,9 @@ def test_no_more_than_max_skipped_steps_are_skipped(tmp_path, corpus):
     bad = dataclasses.replace(good, features=good.features * np.float32(np.nan))
     with run.log:
         for batch in (bad, good, bad):  # not in a row
-            train_step(run, [batch], 0.01)
+            make_step(run, [batch], 0.01)
         with pytest.raises(TrainingError, match="2 steps in a row"):
-            train_step(run, [bad], 0.01)
+            make_step(run, [bad], 0.01)
 
 
 def test_a_corpus_that_went_away_ends_the_run(tmp_path):

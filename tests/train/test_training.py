@@ -11,6 +11,7 @@ from tones import (
     SAMPLE_RATE,
     everything_random,
     log_rows,
+    make_step,
     recipe,
     run_jasper,
     temporary_files,
@@ -25,10 +26,12 @@ from jasper.model import load
 from jasper.nn.weights import build_network, load_weights
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
+from jasper.train.ranks import Ranks
 from jasper.train.run import Run
-from jasper.train.step import train_step
 from jasper.train.validate import DevScore, validate
 from jasper.types import Utterance
+
+ALONE = Ranks(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +126,7 @@ def test_dev_is_not_trimmed_for_jasper_eval_does_not_trim_it_either(tmp_path, co
     network = build_network(recipe(corpus, tmp_path).model)
     load_weights(network, read_weights(learnt.directory / "best"), "best")
     settings = [recipe(corpus, tmp_path, data={"trim_silence": trim}) for trim in (False, True)]
-    plain, trimmed = (validate(config, network, utterances) for config in settings)
+    plain, trimmed = (validate(config, network, utterances, ALONE) for config in settings)
     assert plain == trimmed
 
 
@@ -256,7 +259,7 @@ def gradients(run, groups):
     run.learner.features.eval()
     with run.log:
         batches = [run.training_set.batch(utterances, 0) for utterances in groups]
-        loss, norm = train_step(run, batches, 0.0)
+        loss, norm = make_step(run, batches, 0.0)
     return loss, norm, {name: p.grad.clone() for name, p in run.learner.network.named_parameters()}
 
 

@@ -18,6 +18,10 @@ from jasper.config import Config
 from jasper.recipe import parse_config
 from jasper.train.checkpoint import list_checkpoints
 from jasper.train.log import read_log
+from jasper.train.monitor import Made
+from jasper.train.place import Place
+from jasper.train.step import train_step
+from jasper.train.tally import count_step
 
 SAMPLE_RATE = 8000
 HZ = {"a": 400, "b": 750, "c": 1200, "d": 1800, "e": 2600, " ": 0}
@@ -176,6 +180,16 @@ def assert_fault(finished, *parts):
     assert finished.stderr.splitlines()[-1] == finished.faults[0]
     for part in parts:
         assert str(part) in finished.faults[0]
+
+
+def make_step(run, batches, rate):
+    """One optimizer step of a run that trains alone, read at once: its loss and gradient norm."""
+    tally = count_step(batches, run.ranks)
+    outcome = train_step(run.learner, run.ranks, batches, tally, run.step + 1, rate)
+    run.monitor.note(Made(run.step + 1, Place(0, 0, 1), rate, tally, outcome))
+    run.monitor.settle()
+    loss, norm, _ = outcome.read()
+    return loss, norm
 
 
 def log_rows(run, key):
