@@ -35,10 +35,15 @@ class FeatureConfig(Section):
     fmin: NonNegative = 0.0  # Hz
     fmax: Positive | None = None  # Hz; half the sample rate when not given
     preemphasis: NonNegative = 0.97
+    window: Literal["hann", "hamming", "blackman", "bartlett", "rectangular"] = "hann"
+    power: Positive = 2.0  # of the spectrum's magnitude
+    mel_norm: Literal["slaney", "none"] = "slaney"  # filters of unit area, or of unit height
     dither: NonNegative = 1e-5  # standard deviation of the noise added to the wave, in training alone
     # Added to the mel power before the logarithm: 2^-24 in NeMo, 1e-20 in NVIDIA's code. The larger one
     # keeps digital silence from dragging the mean of a whole utterance down.
     log_offset: Positive = 2.0**-24
+    # Whether `log_offset` is added, or is the least value that the logarithm sees.
+    log_guard: Literal["add", "clamp"] = "add"
     # Valid frames of N samples: ceil(N / hop) in NVIDIA's code, floor(N / hop) in NeMo.
     frame_count: Literal["ceil", "floor"] = "ceil"
     # What stands beyond both ends of the wave: its reflection in NVIDIA's code, zeros in NeMo.
@@ -69,7 +74,10 @@ class FeatureConfig(Section):
 
 
 class BlockConfig(Section):
-    """One row of the paper's table: `repeat` sub-blocks, the whole block `count` times over."""
+    """One row of the paper's table: `repeat` sub-blocks, the whole block `count` times over.
+
+    The last sub-block has the stride, and so has the residual's convolution (Citrinet, Majumdar et al. 2021).
+    """
 
     filters: PositiveInt
     kernel: PositiveInt
@@ -79,6 +87,8 @@ class BlockConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     residual: Literal["none", "plain", "dense"] = "none"
     separable: bool = False
+    # Squeeze-and-excitation (Hu et al. 2018) at the block's end, its bottleneck this many times narrower.
+    squeeze: PositiveInt | None = None
     count: PositiveInt = 1
 
     @model_validator(mode="after")
@@ -87,13 +97,14 @@ class BlockConfig(Section):
             raise ValueError(
                 f"kernel {self.kernel} must be odd, or the output does not line up with the input"
             )
-        plain = self.dilation == self.repeat == self.count == 1 and self.residual == "none"
-        if self.stride > 1 and not plain:
-            raise ValueError("a block with a stride has one sub-block, no dilation, no residual and count 1")
+        if self.stride > 1 and not (self.dilation == self.count == 1 and self.residual != "dense"):
+            raise ValueError("a block with a stride has no dilation, no dense residual and count 1")
+        if self.squeeze and self.squeeze > self.filters:
+            raise ValueError(f"squeeze {self.squeeze} leaves nothing of {self.filters} filters")
         return self
 
     def num_steps(self, length: Any) -> Any:
-        """Steps after the first convolution of the block, of an int or of any array; later ones keep them."""
+        """Steps after the block, of an int or of any array; the convolution with the stride changes them."""
         padding = self.kernel // 2 * self.dilation
         return (length + 2 * padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
 
@@ -128,17 +139,27 @@ class NetworkConfig(Section):
         return num_frames
 
 
+class SubwordConfig(Section):
+    """How text is cut into labels of several characters, as SentencePiece does it."""
+
+    algorithm: Literal["unigram", "bpe"]
+    scores: tuple[float, ...]  # of each label; the higher, the sooner it is chosen
+
+
 class TextConfig(Section):
     """What the network spells. The blank comes after the last label and is not one of them."""
 
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = ENGLISH_LABELS
     normalizer: str = "english"
+    subwords: SubwordConfig | None = None  # when not given every label is one character
 
     @model_validator(mode="after")
     def _distinct(self) -> TextConfig:
         repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if repeated:
             raise ValueError(f"labels are given twice: {repeated}")
+        if self.subwords and len(self.subwords.scores) != len(self.labels):
+            raise ValueError(f"{len(self.subwords.scores)} scores for {len(self.labels)} labels")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ class FeatureExtractor:
     """Log-mel features, the same for a clip alone and in a batch.
 
     Steps: pre-emphasis, short-time Fourier transform (frames centred on multiples of the hop, the wave
-    continued at both ends by `config.edges`, symmetric Hann window centred in the transform), power,
+    continued at both ends by `config.edges`, symmetric window centred in the transform), power,
     Slaney mel filters, logarithm, and normalisation over each utterance's valid frames (unbiased standard
     deviation).
     Computed in double precision: in bands that hold almost no energy, such as those above 4 kHz in
@@ -29,7 +29,7 @@ class FeatureExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        self.window = np.hanning(config.window_length)
+        self.window = analysis_window(config)
         self.filters = mel_filters(config)
 
     def __call__(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
@@ -67,9 +67,10 @@ class FeatureExtractor:
         signal = signal[(config.n_fft - config.window_length) // 2 :]
         framed = np.lib.stride_tricks.sliding_window_view(signal, config.window_length)
         spectrum = np.fft.rfft(framed[:: config.hop_length][:frames] * self.window, config.n_fft)
-        power = spectrum.real**2 + spectrum.imag**2
-        log_mel = np.log(self.filters @ power.T + config.log_offset)
-        return normalize(log_mel, config)
+        power = (spectrum.real**2 + spectrum.imag**2) ** (config.power / 2)
+        mel = self.filters @ power.T
+        guarded = mel + config.log_offset if config.log_guard == "add" else np.maximum(mel, config.log_offset)
+        return normalize(np.log(guarded), config)
 
 
 def num_frames(config: FeatureConfig, num_samples: N) -> N:
@@ -109,15 +110,31 @@ def normalize(log_mel: Float64, config: FeatureConfig) -> Float64:
     return np.asarray((log_mel - mean) / (spread + config.std_offset))
 
 
+_WINDOWS: dict[str, Callable[[int], Any]] = {
+    "hann": np.hanning,
+    "hamming": np.hamming,
+    "blackman": np.blackman,
+    "bartlett": np.bartlett,
+    "rectangular": np.ones,
+}
+
+
+def analysis_window(config: FeatureConfig) -> Float64:
+    """The symmetric window (window_length,) under which each frame is transformed."""
+    return np.asarray(_WINDOWS[config.window](config.window_length), dtype=np.float64)
+
+
 def mel_filters(config: FeatureConfig) -> Float64:
-    """Triangular filters on Slaney's mel scale, each of unit area (num_mels, n_fft // 2 + 1)."""
+    """Triangular filters on Slaney's mel scale (num_mels, n_fft // 2 + 1), by default each of unit area."""
     fmax = config.fmax if config.fmax is not None else config.sample_rate / 2
     edges = _mel_to_hz(np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(fmax), config.num_mels + 2))
     bins = np.linspace(0.0, config.sample_rate / 2, config.n_fft // 2 + 1)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    area = 2.0 / (edges[2:] - edges[:-2])
-    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)) * area[:, None])
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    if config.mel_norm == "slaney":
+        filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    return np.asarray(filters)
 
 
 # Slaney's scale (Auditory Toolbox, 1998): linear below 1 kHz, 27 steps per factor of 6.4 above it.

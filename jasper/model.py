@@ -34,7 +34,7 @@ class Model:
         self.config = config
         self.engine = engine
         self.extractor = FeatureExtractor(config.features)
-        self.tokenizer = Tokenizer(config.text.labels)
+        self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
 
     @property

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from jasper.config import SubwordConfig
 from jasper.errors import ConfigError, TextError
 from jasper.normalize import basic, english, figures
+from jasper.subwords import ALGORITHMS
 
 
 def lower(text: str) -> str:
@@ -33,29 +35,41 @@ def get_normalizer(name: str) -> Callable[[str], str]:
 
 
 class Tokenizer:
-    """Spells text with a network's labels, one index a character. The blank is the index after the last."""
+    """Spells text with a network's labels. The blank is the index after the last.
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = _checked(labels, "labels")
+    A label is one character or, with `subwords`, several: then every word begins with a space, the first
+    one too, as SentencePiece has it, and so does what `decode` returns.
+    """
+
+    def __init__(self, labels: Sequence[str], subwords: SubwordConfig | None = None) -> None:
+        self.labels = _checked(labels, "labels", single=subwords is None)
         self._index = {label: index for index, label in enumerate(self.labels)}
+        self._alphabet = set("".join(self.labels))
+        self._segment = ALGORITHMS[subwords.algorithm] if subwords else None
+        self._scores = dict(zip(self.labels, subwords.scores, strict=True)) if subwords else {}
 
     @property
     def blank(self) -> int:
         return len(self.labels)
 
     def unknown(self, text: str) -> set[str]:
-        """The characters of a text that are not labels."""
-        return set(text) - self._index.keys()
+        """The characters of a text that no label has."""
+        return set(text) - self._alphabet
 
     def encode(self, text: str) -> list[int]:
-        """Indices of the characters; raises TextError that names those which are not labels."""
+        """Indices of the labels; raises TextError that names the characters which no label has."""
         unknown = self.unknown(text)
         if unknown:
             raise TextError(
                 f"not among the labels: {', '.join(map(repr, sorted(unknown)))} in {text!r:.80}; "
                 "choose a normalizer that removes them or add them to the labels"
             )
-        return [self._index[char] for char in text]
+        if self._segment is None:
+            return [self._index[char] for char in text]
+        pieces = self._segment("".join(f" {word}" for word in text.split()), self._scores)
+        if pieces is None:
+            raise TextError(f"the labels cannot spell {text!r:.80}: a letter is in longer labels alone")
+        return [self._index[piece] for piece in pieces]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Text of label indices; raises TextError for the blank and for indices beyond it."""
@@ -77,7 +91,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         raise ConfigError(f"{path}: not UTF-8 text") from None
     if lines[-1] == "":
         lines.pop()
-    return _checked([" " if line == "<space>" else line for line in lines], str(path))
+    return _checked([" " if line == "<space>" else line for line in lines], str(path), single=True)
 
 
 def labels_of(texts: Iterable[str]) -> tuple[str, ...]:
@@ -93,11 +107,11 @@ def min_frames(tokens: Sequence[int]) -> int:
     return len(tokens) + sum(first == second for first, second in pairwise(tokens))
 
 
-def _checked(labels: Sequence[str], source: str) -> tuple[str, ...]:
+def _checked(labels: Sequence[str], source: str, *, single: bool) -> tuple[str, ...]:
     if not labels:
         raise ConfigError(f"{source}: there is no label")
     for number, label in enumerate(labels, start=1):
-        if len(label) != 1:
+        if not label or (single and len(label) != 1):
             found = "empty" if not label else f"{label!r}"
             raise ConfigError(f"{source}: label {number} is {found}; a label is one character")
     repeated = sorted({label for label in labels if list(labels).count(label) > 1})

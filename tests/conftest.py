@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def _shared(name: str) -> Path:
 def golden() -> Path:
     """Folder of what other implementations computed."""
     return _shared("golden")
+
+
+@pytest.fixture(scope="session")
+def nemo_python() -> Path:
+    """The Python of an environment that has NeMo: $JASPER_NEMO_PYTHON, or the one beside this checkout."""
+    path = Path(os.environ.get("JASPER_NEMO_PYTHON", ROOT.parent / "nemo" / "venv" / "bin" / "python"))
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: this test compares with NeMo in an environment of its own")
+    return path
 
 
 @pytest.fixture(scope="session")

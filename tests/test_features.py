@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from jasper.audio import read_audio
 from jasper.config import FeatureConfig
-from jasper.convert.nvidia import FEATURES as NVIDIA
+from jasper.convert.nvidia_yaml import NVIDIA_FEATURES as NVIDIA
 from jasper.data.manifest import read_manifest
 from jasper.errors import AudioError
-from jasper.features import FeatureExtractor, mel_filters, num_frames
+from jasper.features import FeatureExtractor, analysis_window, mel_filters, num_frames
 from jasper.nn import TorchFeatures
 
 NEMO = FeatureConfig(frame_count="floor", edges="zeros")
@@ -31,6 +31,10 @@ configs = st.builds(
     normalize=st.sampled_from(["per_feature", "all_features", "none"]),
     log_offset=st.sampled_from([1e-20, 2.0**-24]),
     preemphasis=st.sampled_from([0.97, 0.0]),
+    window=st.sampled_from(["hann", "hamming", "blackman", "bartlett", "rectangular"]),
+    log_guard=st.sampled_from(["add", "clamp"]),
+    mel_norm=st.sampled_from(["slaney", "none"]),
+    power=st.sampled_from([2.0, 1.0]),
 )
 num_samples = st.one_of(st.sampled_from(EDGE_LENGTHS), st.integers(1, 5000))
 
@@ -172,6 +176,37 @@ def test_every_filter_has_unit_area():
     np.testing.assert_allclose(areas[20:], 1, atol=0.1)
     centres = filters.argmax(axis=1) * 16000 / 512
     assert (np.diff(centres) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["hann", "hamming", "blackman", "bartlett"])
+def test_windows_are_torchs_symmetric_ones(name):
+    expected = getattr(torch, f"{name}_window")(320, periodic=False, dtype=torch.float64)
+    np.testing.assert_allclose(analysis_window(FeatureConfig(window=name)), expected, atol=1e-12)
+
+
+def test_a_guarded_logarithm_of_silence_is_that_of_the_guard():
+    """Added or clamped to, 2^-24 is all that is left of silence; of speech only the sum changes."""
+    for guard in ("add", "clamp"):
+        config = FeatureConfig(normalize="none", log_guard=guard)
+        features, _ = FeatureExtractor(config)([np.zeros(1600, dtype=np.float32)])
+        np.testing.assert_allclose(features, np.log(2.0**-24), rtol=1e-6)
+    quiet = 1e-3 * noise(1600)
+    configs = [FeatureConfig(normalize="none", log_guard=guard) for guard in ("add", "clamp")]
+    added, clamped = (FeatureExtractor(config)([quiet])[0] for config in configs)
+    assert (added > clamped).all()
+    np.testing.assert_allclose(added, clamped, atol=np.log(2) + 1e-6)
+
+
+def test_filters_without_norm_are_triangles_of_height_one():
+    config = FeatureConfig(mel_norm="none", n_fft=4096, num_mels=20)
+    assert mel_filters(config).max(axis=1) == pytest.approx(1, abs=0.05)
+
+
+def test_the_power_of_the_spectrum_is_a_setting():
+    config = FeatureConfig(normalize="none", log_offset=1e-20, num_mels=1, fmin=0, fmax=8000)
+    single = config.model_copy(update={"power": 1.0})
+    energy, magnitude = (FeatureExtractor(c)([100 * noise(1600)])[0] for c in (config, single))
+    assert (magnitude < energy).all()
 
 
 def test_the_input_is_left_as_it_is():

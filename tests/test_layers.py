@@ -111,10 +111,10 @@ def test_imports_go_downward_only():
 
 def test_engines_and_converters_named_by_string_exist():
     """They are imported lazily by their names, which no import statement checks."""
-    from jasper.convert import CONVERTERS
+    from jasper.convert import FORMATS
     from jasper.engines import ENGINES
 
-    named = [module for module, *_ in (*ENGINES.values(), *CONVERTERS.values())]
+    named = [*(module for module, _ in ENGINES.values()), *FORMATS.values()]
     for module in (*named, *jasper._PUBLIC.values()):
         path = PACKAGE.joinpath(*module.split(".")[1:])
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jasper.config import ENGLISH_LABELS
+from jasper.config import ENGLISH_LABELS, SubwordConfig
 from jasper.errors import ConfigError, MissingExtraError, TextError
 from jasper.text import NORMALIZERS, Tokenizer, get_normalizer, labels_of, min_frames, read_labels
 
@@ -180,6 +180,62 @@ def test_unknown_normalizer_lists_the_known():
     assert get_normalizer("english") is english
     with pytest.raises(ConfigError, match=r"'englsh'.*english, basic, figures, lower, none"):
         get_normalizer("englsh")
+
+
+# Scores as SentencePiece gives them: log-probabilities, and for byte pairs the order of the merges.
+UNIGRAM = {" the": -2.0, " t": -3.0, "he": -3.0, "h": -6.0, "e": -5.0, " ": -4.0, "t": -5.5, "n": -6.0}
+PAIRS = {"he": 0.0, " t": -1.0, " the": -2.0, " th": -9.0, " ": -10.0, "t": -11.0, "h": -12.0, "e": -13.0}
+
+
+def subword_tokenizer(scores: dict[str, float], algorithm: str) -> Tokenizer:
+    subwords = SubwordConfig(algorithm=algorithm, scores=tuple(scores.values()))
+    return Tokenizer(tuple(scores), subwords)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "scores", "text", "pieces"),
+    [
+        ("unigram", UNIGRAM, "the", [" the"]),
+        ("unigram", UNIGRAM, "then the", [" the", "n", " the"]),
+        ("unigram", UNIGRAM, "hethe", [" ", "he", "t", "he"]),
+        ("unigram", UNIGRAM, "", []),
+        ("bpe", PAIRS, "the", [" the"]),  # h+e, then ␣+t, then both
+        ("bpe", PAIRS, "th", [" th"]),
+        ("bpe", PAIRS, "  hee  t ", [" ", "he", "e", " t"]),
+    ],
+)
+def test_subwords_are_cut_by_score(algorithm, scores, text, pieces):
+    tokenizer = subword_tokenizer(scores, algorithm)
+    assert [tokenizer.labels[token] for token in tokenizer.encode(text)] == pieces
+
+
+@given(st.text(alphabet="then "))
+def test_the_unigram_path_is_the_best_of_all(text):
+    """Against every way to spell a word of the pieces."""
+
+    def best(rest: str) -> float:
+        starts = [p for p in UNIGRAM if rest.startswith(p)]
+        return max((UNIGRAM[p] + best(rest[len(p) :]) for p in starts), default=-1e9) if rest else 0.0
+
+    word = "".join(text.split())[:7]
+    tokens = subword_tokenizer(UNIGRAM, "unigram").encode(word)
+    found = sum(list(UNIGRAM.values())[token] for token in tokens)
+    assert found == pytest.approx(best(f" {word}") if word else 0.0)
+
+
+@pytest.mark.parametrize(("algorithm", "scores"), [("unigram", UNIGRAM), ("bpe", PAIRS)])
+@given(text=st.text(alphabet="the "))
+def test_subword_tokenizer_round_trip(algorithm, scores, text):
+    tokenizer = subword_tokenizer(scores, algorithm)
+    assert tokenizer.decode(tokenizer.encode(text)) == "".join(f" {word}" for word in text.split())
+
+
+def test_subword_tokenizer_names_what_it_cannot_spell():
+    tokenizer = subword_tokenizer({" ab": 0.0, "c": -1.0}, "unigram")
+    with pytest.raises(TextError, match="'x'"):
+        tokenizer.encode("abx")
+    with pytest.raises(TextError, match="a letter is in longer labels alone"):
+        tokenizer.encode("ac")
 
 
 @given(st.text(alphabet=st.sampled_from(ENGLISH_LABELS)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jasper.cli import data
-from jasper.cli.output import AsJson, long_work, print_json, print_table
+from jasper.cli.output import AsJson, long_work, print_json, print_table, warnings_as_lines
 from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -194,20 +194,35 @@ def info(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="NVIDIA's .pt of Jasper or QuartzNet.")],
-    destination: Annotated[Path, typer.Argument(help="Model directory to write.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="NVIDIA's .pt, a .nemo, the MindSpore model zoo's .ckpt, or a model directory."),
+    ],
+    destination: Annotated[
+        Path,
+        typer.Argument(help="A file that ends in .pt, .nemo or .ckpt, or else a model directory to write."),
+    ],
     config: Annotated[
-        Path | None, typer.Option(help="The YAML that the checkpoint was trained with.")
+        Path | None,
+        typer.Option(
+            help="The YAML that a .pt or .ckpt was trained with; default: read the network's shapes."
+        ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--from", help="Kind of checkpoint; default: by its name.")
+        str | None,
+        typer.Option("--from", help="jasper, nvidia, nemo or mindspore; default: by its content."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="The same, of what is written; default: by its ending.")
     ] = None,
     ema: Annotated[bool, typer.Option(help="Take the averaged weights where there are some.")] = True,
 ) -> None:
-    """Turn another toolkit's checkpoint into a model directory."""
+    """Turn other toolkits' checkpoints into model directories, and back."""
     from jasper.convert import convert as run_conversion
 
-    typer.echo(str(run_conversion(source, destination, config=config, kind=kind, ema=ema)))
+    with warnings_as_lines():
+        written = run_conversion(source, destination, config=config, kind=kind, to=to, ema=ema)
+    typer.echo(str(written))
 
 
 def _make_folder(path: Path) -> None:

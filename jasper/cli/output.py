@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -53,3 +54,13 @@ def long_work(go_on: str) -> Iterator[None]:
         except KeyboardInterrupt:
             print(f"jasper: stopped; to go on: {go_on}", file=sys.stderr)
             raise typer.Exit(130) from None
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning of this block as one line on standard error, as errors are."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        print(f"jasper: warning: {warning.message}", file=sys.stderr)

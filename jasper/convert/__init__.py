@@ -1,17 +1,25 @@
-"""Foreign checkpoints in, model directories out; one format a file."""
+"""Checkpoints of other toolkits in and out, by way of a model directory; one format a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jasper.errors import ModelError
 
-# kind -> (module, function `(source, destination, config, ema) -> Path`, suffixes)
-CONVERTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "nvidia": ("jasper.convert.nvidia", "convert", (".pt", ".pth")),
+if TYPE_CHECKING:
+    from jasper.convert.checkpoint import Checkpoint
+
+# kind -> the module that has `read(path, config, ema) -> Checkpoint` and `write(path, checkpoint) -> Path`
+FORMATS: dict[str, str] = {
+    "jasper": "jasper.convert.directory",
+    "nvidia": "jasper.convert.nvidia",
+    "nemo": "jasper.convert.nemo",
+    "mindspore": "jasper.convert.mindspore",
 }
+SUFFIXES = {".pt": "nvidia", ".pth": "nvidia", ".nemo": "nemo", ".ckpt": "mindspore"}
 
 
 def convert(
@@ -20,19 +28,40 @@ def convert(
     *,
     config: str | Path | None = None,
     kind: str | None = None,
+    to: str | None = None,
     ema: bool = True,
 ) -> Path:
-    """Turn a foreign checkpoint into a model directory and return it.
+    """Turn a model of one kind into another and return where it is: a file or a model directory.
 
-    `config` is the foreign configuration where the checkpoint does not hold it; `ema` takes the averaged
-    weights when the checkpoint has them. Raises ModelError for a file that does not fit.
+    `kind` is the source's, found from its content when not given; `to` the destination's, by its ending
+    .pt, .nemo or .ckpt, else a model directory. `config` is the configuration (ours, NVIDIA's or the model
+    zoo's) where the source does not hold it; `ema` takes averaged weights when the source has them.
+    Raises ModelError for a file that does not fit, and nothing is written then.
     """
-    path = Path(source)
-    if not path.is_file():
-        raise ModelError(f"{source}: no such file")
-    kind = kind or next((k for k, (_, _, suffixes) in CONVERTERS.items() if path.suffix in suffixes), None)
-    if kind not in CONVERTERS:
-        raise ModelError(f"{source}: unknown kind of checkpoint; known are {', '.join(CONVERTERS)}")
-    module, function, _ = CONVERTERS[kind]
-    run: Callable[[Path, Path, Path | None, bool], Path] = getattr(import_module(module), function)
-    return run(path, Path(destination), Path(config) if config else None, ema)
+    start, end = Path(source), Path(destination)
+    kind = kind or kind_of(start)
+    to = to or SUFFIXES.get(end.suffix, "jasper")
+    for name in (kind, to):
+        if name not in FORMATS:
+            raise ModelError(f"{name!r} is no kind of checkpoint; known are {', '.join(FORMATS)}")
+    read: Callable[[Path, Path | None, bool], Checkpoint] = import_module(FORMATS[kind]).read
+    write: Callable[[Path, Checkpoint], Path] = import_module(FORMATS[to]).write
+    return write(end, read(start, Path(config) if config else None, ema))
+
+
+def kind_of(path: Path) -> str:
+    """The kind of a checkpoint, from its first bytes."""
+    if path.is_dir():
+        return "jasper"
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
+    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04")):
+        return "nvidia"  # PyTorch's archives and, before version 1.6, its pickles
+    if head[257:262] == b"ustar" or head.startswith(b"\x1f\x8b"):
+        return "nemo"  # a tar archive, in older releases compressed
+    if head.startswith(b"\x0a"):
+        return "mindspore"  # a protobuf message whose first field is a message
+    raise ModelError(f"{path}: unknown kind of checkpoint; it is none of PyTorch's, NeMo's or MindSpore's")

@@ -1,142 +1,75 @@
-"""NVIDIA DeepLearningExamples Jasper and QuartzNet `.pt` in (with its YAML), a model directory out."""
+"""NVIDIA DeepLearningExamples Jasper and QuartzNet `.pt` in and out, with its YAML where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import Weights, write_bundle
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig
-from jasper.errors import ConfigError, MissingExtraError, ModelError
-from jasper.nn.network import expand
-from jasper.nn.weights import build_network, load_weights
-from jasper.recipe import parse_config, read_yaml
+import numpy as np
+import yaml
 
-# Older releases wrote other prefixes; old -> new, with an example of each.
-_OLD_PREFIXES = (
-    ("jasper_encoder.encoder.", "encoder.layers."),  # jasper_encoder.encoder.0.conv.0.weight
-    ("jasper_decoder.decoder_layers.", "decoder.layers."),  # jasper_decoder.decoder_layers.0.bias
+from jasper.bundle import Weights, atomic_file
+from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
+from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config, write_config
+from jasper.convert.shapes import model_from_shapes
+from jasper.convert.torch_file import import_torch, load, named_tensors, plain
+from jasper.errors import ModelError
+
+_RULES: tuple[Rule, ...] = (
+    (r"^module\.", ""),  # module.encoder.layers.0.conv.0.weight, of parallel training
+    # The names of releases before 2020
+    (r"^jasper_encoder\.encoder\.", "encoder.layers."),  # jasper_encoder.encoder.0.conv.0.weight
+    (r"^jasper_decoder\.decoder_layers\.", "decoder.layers."),  # jasper_decoder.decoder_layers.0.bias
+    (r"^(encoder\.layers\.\d+)\.mconv\.", r"\1.conv."),  # encoder.layers.0.mconv.0.weight, of QuartzNet
+    # Mel filters, computed here; copies of older releases
+    (r"^(audio_preprocessor|acoustic_model)\.", None),  # audio_preprocessor.featurizer.fb
 )
-# Mel filters, computed here: audio_preprocessor.featurizer.fb
-_DROPPED_PREFIX = "audio_preprocessor."
-# Counters that nothing reads: encoder.layers.0.conv.1.num_batches_tracked
-_DROPPED_SUFFIX = ".num_batches_tracked"
-
-_NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
-
-# What differs from our defaults in that front end.
-FEATURES = FeatureConfig(log_offset=1e-20, frame_count="ceil", edges="reflect")
 
 
-def convert(source: Path, destination: Path, config: Path | None, ema: bool) -> Path:
-    """Convert one checkpoint; `config` is NVIDIA's YAML."""
-    if config is None:
-        raise ConfigError(f"{source}: NVIDIA's checkpoints do not hold the network; give its YAML (--config)")
-    model = read_nvidia_config(config)
-    foreign = read_state(source, ema)
-    weights: Weights = {}
-    for ours, theirs in parameter_names(model.network):
-        if theirs not in foreign:
-            raise ModelError(f"{source}: {theirs} is missing (it becomes {ours})")
-        weights[ours] = foreign.pop(theirs)
-    if foreign:
-        raise ModelError(f"{source}: {len(foreign)} keys have no place, such as {next(iter(foreign))}")
-    load_weights(build_network(model), weights, str(source))
-    return write_bundle(destination, model, weights)
+def read(path: Path, config: Path | None, ema: bool) -> Checkpoint:
+    """Read a `.pt`; without `config` (NVIDIA's YAML, or ours) the network is read from the shapes."""
+    shared = _read_state(path, ema)
+    if config:
+        model = read_config(config)
+    else:
+        shapes = {name: value.shape for name, value in shared.items()}
+        model = model_from_shapes(shapes, NVIDIA_FEATURES, str(path))
+    return from_shared(model, shared, str(path))
 
 
-def read_state(source: Path, ema: bool) -> Weights:
-    """Read the weights under the newer names; averaged ones if asked for and there. No pickle runs."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
-    try:
-        checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{source}: not a readable PyTorch checkpoint: {reason}") from None
-    state = checkpoint.get("ema_state_dict") if ema and isinstance(checkpoint, dict) else None
-    state = state or (checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None)
+def write(path: Path, checkpoint: Checkpoint) -> Path:
+    """Write a `.pt` that NVIDIA's inference loads, with or without `--ema`, and its YAML beside it.
+
+    Raises ModelError for squeeze-and-excitation and strided residuals, which NVIDIA's code has not; warns
+    of a front end that it cannot have.
+    """
+    torch = import_torch()
+    if any(block.squeeze or (block.stride > 1 < block.repeat) for block in checkpoint.config.network.blocks):
+        raise ModelError(f"{path}: NVIDIA has no squeeze-and-excitation and no block that strides last")
+    warn_of_front_end(checkpoint.config.features, NVIDIA_FIXED, "NVIDIA")
+    raw = write_config(checkpoint.config)
+    state = {}
+    for name, value in to_shared(checkpoint).items():
+        their_name = name.replace(".conv.", ".mconv.") if "quartznet" in raw else name
+        state[their_name] = torch.from_numpy(np.array(value))
+        if name.endswith(".running_var"):
+            state[their_name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    content: dict[str, Any] = {"epoch": 0, "step": 0, "state_dict": state, "ema_state_dict": state}
+    with atomic_file(path) as temporary:
+        torch.save(content, temporary)
+    with atomic_file(path.with_suffix(".yaml")) as temporary:
+        temporary.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def _read_state(path: Path, ema: bool) -> Weights:
+    """The weights under shared names; averaged ones if asked for and there."""
+    with plain(path) as file:
+        content = load(file, str(path))
+    content = content if isinstance(content, dict) else {}
+    state = (content.get("ema_state_dict") if ema else None) or content.get("state_dict")
     if not isinstance(state, dict):
-        raise ModelError(f"{source}: has no state_dict")
-    weights: Weights = {}
-    for key, value in state.items():
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
-            raise ModelError(f"{source}: {key!r} in its state_dict is not a tensor with a name")
-        name = key.removeprefix("module.")  # module.encoder.layers.0.conv.0.weight, of parallel training
-        for old, new in _OLD_PREFIXES:
-            name = name.replace(old, new, 1) if name.startswith(old) else name
-        if not name.startswith(_DROPPED_PREFIX) and not name.endswith(_DROPPED_SUFFIX):
-            weights[name] = value.detach().float().numpy()
-    return weights
-
-
-def parameter_names(network: NetworkConfig) -> Iterator[tuple[str, str]]:
-    """Pairs of our name and NVIDIA's, for every parameter and buffer of the network."""
-    num_dense = 0
-    for index, block in enumerate(expand(network.blocks)):
-        ours, theirs = f"blocks.{index}", f"encoder.layers.{index}"
-        place = 0
-        for sub in range(block.repeat):
-            if block.separable:  # depthwise, pointwise, norm, ReLU, dropout
-                yield f"{ours}.convs.{sub}.0.weight", f"{theirs}.conv.{place}.weight"
-                place += 1
-            pointwise = ".1" if block.separable else ""  # convolution, norm, ReLU, dropout
-            yield f"{ours}.convs.{sub}{pointwise}.weight", f"{theirs}.conv.{place}.weight"
-            yield from _norm_names(f"{ours}.norms.{sub}", f"{theirs}.conv.{place + 1}")
-            place += 4
-        num_dense += block.residual == "dense"
-        num_sources = {"none": 0, "plain": 1, "dense": num_dense}[block.residual]
-        for source in range(num_sources):
-            yield f"{ours}.residual_convs.{source}.weight", f"{theirs}.res.{source}.0.weight"
-            yield from _norm_names(f"{ours}.residual_norms.{source}", f"{theirs}.res.{source}.1")
-    for field in ("weight", "bias"):
-        yield f"head.{field}", f"decoder.layers.0.{field}"
-
-
-def _norm_names(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
-    for field in _NORM_FIELDS:
-        yield f"{ours}.{field}", f"{theirs}.{field}"
-
-
-def read_nvidia_config(path: Path) -> ModelConfig:
-    """Read the network and labels from NVIDIA's YAML (the section `jasper` or `quartznet`)."""
-    raw = read_yaml(path)
-    section = _mapping(raw.get("jasper") or raw.get("quartznet"))
-    blocks, labels = _mapping(section.get("encoder")).get("blocks"), raw.get("labels")
-    if not isinstance(blocks, list) or not isinstance(labels, list):
-        raise ConfigError(f"{path}: not NVIDIA's configuration: needs jasper.encoder.blocks and labels")
-    network = {"blocks": [_block(_mapping(block)) for block in blocks]}
-    return ModelConfig(
-        network=parse_config(NetworkConfig, network, str(path)),
-        features=FEATURES,
-        text=parse_config(TextConfig, {"labels": labels}, str(path)),
-    )
-
-
-def _block(raw: dict[str, Any]) -> dict[str, Any]:
-    residual = "none"
-    if raw.get("residual"):
-        residual = "dense" if raw.get("residual_dense") else "plain"
-    return {
-        "filters": raw.get("filters"),
-        "kernel": _single(raw.get("kernel_size")),
-        "stride": _single(raw.get("stride", 1)),
-        "dilation": _single(raw.get("dilation", 1)),
-        "repeat": raw.get("repeat", 1),
-        "dropout": raw.get("dropout", 0.0),
-        "separable": raw.get("separable", False),
-        "residual": residual,
-    }
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """The value, or nothing where it is no mapping."""
-    return value if isinstance(value, dict) else {}
-
-
-def _single(value: Any) -> Any:
-    """Their sizes are lists of one."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+        raise ModelError(f"{path}: has no state_dict")
+    tensors = named_tensors(state, str(path))
+    names = rename(list(tensors), _RULES, str(path))
+    return {new: tensors[name] for name, new in names.items()}

@@ -83,7 +83,7 @@ class TrainingSet:
     def __init__(self, config: Config, with_features: bool = False) -> None:
         self.config = config
         self.extractor = FeatureExtractor(config.features) if with_features else None
-        self.tokenizer = Tokenizer(config.text.labels)
+        self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
         self.augmenter = Augmenter(config.augment, config.features.sample_rate)
 

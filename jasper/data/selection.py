@@ -46,7 +46,8 @@ def read_training(config: Config) -> Selection:
     Feasibility is checked at the highest speed that augmentation may choose.
     """
     utterances = _read(config, config.data.train)
-    tokenizer, normalize = Tokenizer(config.text.labels), get_normalizer(config.text.normalizer)
+    tokenizer = Tokenizer(config.text.labels, config.text.subwords)
+    normalize = get_normalizer(config.text.normalizer)
     kept: list[Utterance] = []
     refused: list[Refused] = []
     seen: set[str] = set()
@@ -73,7 +74,8 @@ def with_labels(config: Config) -> Config:
     else:
         labels = read_labels(source)
     raw = config.model_dump()
-    raw["text"]["labels"], raw["data"]["labels"] = labels, None
+    raw["text"].update(labels=labels, subwords=None)
+    raw["data"]["labels"] = None
     return parse_config(Config, raw, "data.labels")
 
 

