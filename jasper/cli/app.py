@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -223,6 +224,34 @@ def convert(
     with warnings_as_lines():
         written = run_conversion(source, destination, config=config, kind=kind, to=to, ema=ema)
     typer.echo(str(written))
+
+
+@app.command()
+def pull(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A name of the list, or the address of a checkpoint; default: the list."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where models are kept; default: $XDG_CACHE_HOME/jasper.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file must have; of an address.")] = None,
+    config: Annotated[Path | None, typer.Option(help="As in `jasper convert`; of an address.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch public weights, convert them and print where the model is; or list what there is."""
+    from jasper.convert.public import PUBLIC
+    from jasper.convert.pull import pull as run_pull
+
+    if name is not None:
+        with long_work(shlex.join(["jasper", *sys.argv[1:]])), warnings_as_lines():
+            directory = run_pull(name, cache=cache, sha256=sha256, config=config)
+        print_json({"directory": str(directory)}) if as_json else typer.echo(str(directory))
+    elif as_json:
+        print_json({key: asdict(model) for key, model in PUBLIC.items()})
+    else:
+        rows = [(key, model.language, model.wer, model.licence) for key, model in PUBLIC.items()]
+        print_table("public weights", ("name", "language", "published WER, %", "licence"), rows)
 
 
 def _make_folder(path: Path) -> None:
