@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jasper.evaluate import evaluate
     from jasper.model import Model, load
     from jasper.recipe import load_config
+    from jasper.train.merge import average_models
     from jasper.types import Hypothesis, Score, Transcript, Utterance
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _PUBLIC = {
     "Score": "jasper.types",
     "Transcript": "jasper.types",
     "Utterance": "jasper.types",
+    "average_models": "jasper.train.merge",
     "convert": "jasper.convert",
     "evaluate": "jasper.evaluate",
     "load": "jasper.model",
@@ -42,6 +44,7 @@ __all__ = [
     "Score",
     "Transcript",
     "Utterance",
+    "average_models",
     "convert",
     "evaluate",
     "load",

@@ -99,6 +99,24 @@ def train(
         typer.echo(f"{result.directory / 'last'}: {result.step} steps, no dev manifest to score on")
 
 
+@app.command()
+def average(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Training runs, checkpoint files, model directories.")
+    ],
+    out: Annotated[Path, typer.Option(help="Model directory to write.")],
+    last: Annotated[int | None, typer.Option(min=1, help="Of a run only its newest checkpoints.")] = None,
+    best: Annotated[int | None, typer.Option(min=1, help="Of a run only those of lowest dev WER.")] = None,
+    ema: Annotated[bool, typer.Option(help="Of a checkpoint the moving average; else the network.")] = True,
+) -> None:
+    """Write a model whose weights are the mean of several of one network: a run's checkpoints, say."""
+    if last and best:
+        raise ConfigError("--last and --best exclude each other")
+    from jasper.train.merge import average_models
+
+    typer.echo(str(average_models(sources, out, last=last, best=best, kind="average" if ema else "network")))
+
+
 @app.command("eval")
 def evaluate(
     model: ModelPath,

@@ -34,7 +34,7 @@ class Start:
         """One line for the log."""
         rows = f"the head keeps the blank and {_listed(self.kept)}; new: {_listed(self.new)}"
         line = f"starting from {self.source}: {rows}; dropped: {_listed(self.dropped)}"
-        return line + "".join(f"; {change}" for change in self.features)
+        return line + "".join(f"; {change} as there" for change in self.features)
 
 
 def start_from(source: str, network: Jasper, config: ModelConfig) -> Start:
@@ -45,7 +45,11 @@ def start_from(source: str, network: Jasper, config: ModelConfig) -> Start:
     """
     directory = find_bundle(source)
     model = read_model_config(directory)
-    check_same_network(model, config, source)
+    difference = first_difference(config, model)
+    if difference:
+        raise ConfigError(
+            f"network: {difference} as in {source}; leave network and features out to take the model's"
+        )
     state = torch_engine.load(directory, "cpu").network.state_dict()
     theirs, own = model.text.labels, config.text.labels
     kept = tuple(label for label in own if label in theirs)
@@ -62,24 +66,29 @@ def start_from(source: str, network: Jasper, config: ModelConfig) -> Start:
         kept,
         new=tuple(label for label in own if label not in theirs),
         dropped=tuple(label for label in theirs if label not in own),
-        features=tuple(_other_features(model, config)),
+        features=other_features(config, model),
     )
 
 
-def check_same_network(model: ModelConfig, config: ModelConfig, source: str) -> None:
-    """Raise ConfigError, naming the first block that differs; dropout is no part of the weights and may."""
-    theirs, own = _rows(model.network.blocks), _rows(config.network.blocks)
-    for index, (block, other) in enumerate(zip(own, theirs, strict=False)):
-        for key in (key for key in block if block[key] != other[key]):
-            raise ConfigError(
-                f"network: {key} of block {index} is {block[key]}, that of {source} {other[key]}; "
-                "leave the network out of the recipe to take the model's"
-            )
-    if len(own) != len(theirs):
-        raise ConfigError(f"network: there are {len(own)} blocks; {source} has {len(theirs)}")
-    mels, its_mels = config.features.num_mels, model.features.num_mels
-    if mels != its_mels:
-        raise ConfigError(f"features.num_mels is {mels}, the network of {source} takes {its_mels}")
+def first_difference(own: ModelConfig, other: ModelConfig) -> str | None:
+    """Say why the weights of one network do not fit another, if they do not. Dropout is no part of them."""
+    blocks, theirs = _rows(own.network.blocks), _rows(other.network.blocks)
+    for index, (block, their) in enumerate(zip(blocks, theirs, strict=False)):
+        for key in (key for key in block if block[key] != their[key]):
+            return f"{key} of block {index} is {block[key]}, not {their[key]}"
+    if len(blocks) != len(theirs):
+        return f"it has {len(blocks)} blocks, not {len(theirs)}"
+    if own.features.num_mels != other.features.num_mels:
+        return f"features.num_mels is {own.features.num_mels}, not {other.features.num_mels}"
+    return None
+
+
+def other_features(own: ModelConfig, other: ModelConfig) -> tuple[str, ...]:
+    """What of the front end is different, key by key."""
+    mine, theirs = own.features.model_dump(), other.features.model_dump()
+    return tuple(
+        f"features.{key} is {mine[key]}, not {theirs[key]}" for key in mine if mine[key] != theirs[key]
+    )
 
 
 def hold_still(network: Jasper, config: AdaptConfig) -> None:
@@ -111,13 +120,6 @@ def parameter_groups(network: Jasper, config: AdaptConfig) -> list[dict[str, Any
 
 def _rows(blocks: Sequence[BlockConfig]) -> list[dict[str, Any]]:
     return [block.model_dump(exclude={"dropout", "count"}) for block in expand(blocks)]
-
-
-def _other_features(model: ModelConfig, config: ModelConfig) -> list[str]:
-    theirs, own = model.features.model_dump(), config.features.model_dump()
-    return [
-        f"features.{key} is {own[key]}, the model's {theirs[key]}" for key in own if own[key] != theirs[key]
-    ]
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -48,14 +48,9 @@ def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | Non
     paths = list_checkpoints(directory)
     for path in paths:
         try:
-            _check_sums(path)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["format"] == FORMAT:
-                return dict(state)
-            reason = f"has format {state['format']}, this version reads {FORMAT}"
-        except Exception as error:
-            reason = f"is damaged ({type(error).__name__})"
-        warn(f"{path} {reason}; falling back to the checkpoint before it")
+            return read_whole(path)
+        except CheckpointError as error:
+            warn(f"{error}; falling back to the checkpoint before it")
     if paths:
         raise CheckpointError(
             f"{directory}: none of {len(paths)} checkpoints can be read; remove them to start anew"
@@ -77,6 +72,19 @@ def read_checkpoint(directory: Path, step: int) -> State:
 
 def _path(directory: Path, step: int) -> Path:
     return directory / f"step-{step:09d}.pt"
+
+
+def read_whole(path: Path) -> State:
+    """Read a checkpoint, checksums compared. CheckpointError when it is damaged or of another format."""
+    try:
+        _check_sums(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] == FORMAT:
+            return dict(state)
+        reason = f"has format {state['format']}, this version reads {FORMAT}"
+    except Exception as error:
+        reason = f"is damaged ({type(error).__name__})"
+    raise CheckpointError(f"{path} {reason}")
 
 
 def _check_sums(path: Path) -> None:
