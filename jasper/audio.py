@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -14,7 +15,10 @@ import soundfile
 import soxr
 
 from jasper.errors import AudioError
-from jasper.types import FloatArray
+from jasper.storage import num_bytes, read_range
+from jasper.types import FloatArray, Member, location
+
+Source = str | Path | BinaryIO
 
 FORMATS = "wav, flac, ogg, opus, mp3, aiff, au, caf"
 BLOCK_SAMPLES = 1 << 20  # read at a time: a header that promises too much allocates no more than this
@@ -34,48 +38,39 @@ class AudioInfo:
     duration: float  # s
 
 
-def audio_info(path: str | Path) -> AudioInfo:
-    """Read the header. AudioError if the file is missing, unreadable, empty or cut off."""
-    with _open(Path(path)) as file:
+def audio_info(source: Source, *, member: Member | None = None) -> AudioInfo:
+    """Read the header of a source; AudioError if it is missing, unreadable, empty or cut off."""
+    with open_audio(source, member) as (_, file):
         rate, num_samples = file.samplerate, file.frames
         return AudioInfo(rate, file.channels, num_samples, num_samples / rate)
 
 
 def read_audio(
-    path: str | Path,
+    source: Source,
     sample_rate: int,
     *,
     offset: float = 0.0,
     duration: float | None = None,
     channel: int | None = None,
+    member: Member | None = None,
 ) -> FloatArray:
     """Read a stretch of a file as a wave (N,): float32, mono, at `sample_rate` Hz.
 
-    The stretch begins `offset` seconds into the file and lasts `duration` seconds, or to the end of the
-    file where that is earlier or no duration is given. Channels are averaged, or `channel` (from 0) is
-    taken. AudioError if the file is missing, unreadable, cut off, has no such channel or stretch, or has
-    samples that are not finite.
+    The source is a local path, a URL that fsspec reads, an open file, or, with `member`, the tar in which
+    the audio file lies. The stretch begins `offset` seconds into the file and lasts `duration` seconds, or to
+    the end of the file where that is earlier or no duration is given. Channels are averaged, or `channel`
+    (from 0) is taken. AudioError if the file is missing, unreadable, cut off, has no such channel or stretch,
+    or has samples that are not finite.
     """
-    path = Path(path)
-    if offset < 0 or (duration is not None and duration <= 0):
-        raise AudioError(f"{path}: offset {offset} s and duration {duration} s describe no stretch of audio")
-    with _open(path) as file:
+    with open_audio(source, member) as (name, file):
         if channel is not None and not 0 <= channel < file.channels:
-            raise AudioError(f"{path}: there is no channel {channel}; channels are 0 to {file.channels - 1}")
-        start = round(offset * file.samplerate)
-        if start >= file.frames:
-            length = file.frames / file.samplerate
-            raise AudioError(f"{path}: offset {offset:.3f} s is past the end ({length:.3f} s)")
-        wanted = file.frames - start
-        if duration is not None:
-            wanted = min(wanted, max(1, round(duration * file.samplerate)))
-        if start:
-            file.seek(start)
+            raise AudioError(f"{name}: there is no channel {channel}; channels are 0 to {file.channels - 1}")
+        wanted = seek_stretch(name, file, offset, duration)
         wave = _read_mono(file, wanted, channel)
-        _check_read(path, file, wave, wanted)
+        check_samples(name, file, wave, wanted)
         wave = resample(wave, file.samplerate, sample_rate)
         if wave.size == 0:
-            raise AudioError(f"{path}: too short: less than one sample at {sample_rate} Hz")
+            raise AudioError(f"{name}: too short: less than one sample at {sample_rate} Hz")
         return wave
 
 
@@ -100,20 +95,92 @@ def trim_silence(wave: FloatArray, sample_rate: int, top_db: float = 60.0) -> Fl
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a file that is whole and has samples; whatever fails inside becomes an AudioError."""
-    _check_whole(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.frames <= 0:
-                raise AudioError(f"{path}: has no samples; the file is empty or was cut off")
-            yield file
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants a rate for .raw
-        reason = " ".join(str(error).split(": ")[-1].split()).rstrip(".")
+def open_audio(source: Source, member: Member | None = None) -> Iterator[tuple[str, soundfile.SoundFile]]:
+    """Open a file that is whole and has samples: its name for messages, and libsndfile's view of it.
+
+    Whatever fails, inside the block too, becomes an AudioError that has the name.
+    """
+    with ExitStack() as stack:
+        if isinstance(source, str | Path) and member is None and isinstance(path := location(source), Path):
+            name, hint = str(path), f"convert others with 'ffmpeg -i {path.name} {path.stem}.flac', and "
+            data: Path | BinaryIO = path
+            file = stack.enter_context(_open_local(path))
+        else:
+            name, hint = _name(source, member), ""
+            data = file = _in_memory(source, member, name) if isinstance(source, str | Path) else source
+        _check_whole(name, file)
+        if file is data:
+            file.seek(0)
+        try:
+            decoded = stack.enter_context(soundfile.SoundFile(data))
+            if decoded.frames <= 0:
+                raise AudioError(f"{name}: has no samples; the file is empty or was cut off")
+            yield name, decoded
+        except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants a rate for .raw
+            reason = " ".join(str(error).split(": ")[-1].split()).rstrip(".")
+            raise AudioError(
+                f"{name}: cannot be decoded ({reason}). Formats that can: {FORMATS}; {hint}"
+                "copy a damaged file again"
+            ) from None
+
+
+def seek_stretch(name: str, file: soundfile.SoundFile, offset: float, duration: float | None) -> int:
+    """Go to where a stretch (s) begins; returns its samples. AudioError where there is none."""
+    if offset < 0 or (duration is not None and duration <= 0):
+        raise AudioError(f"{name}: offset {offset} s and duration {duration} s describe no stretch of audio")
+    start = round(offset * file.samplerate)
+    if start >= file.frames:
+        length = file.frames / file.samplerate
+        raise AudioError(f"{name}: offset {offset:.3f} s is past the end ({length:.3f} s)")
+    if start:
+        file.seek(start)
+    left: int = file.frames - start
+    return left if duration is None else min(left, max(1, round(duration * file.samplerate)))
+
+
+def check_samples(name: str, file: soundfile.SoundFile, samples: FloatArray, wanted: int) -> None:
+    """Raise AudioError unless all `wanted` samples, (N,) or (N, channels), were read and are finite."""
+    slack = MP3_SLACK if file.format == "MP3" else 0
+    if len(samples) == 0 or len(samples) < wanted - slack:
         raise AudioError(
-            f"{path}: cannot be decoded ({reason}). Formats that can: {FORMATS}; convert others with "
-            f"'ffmpeg -i {path.name} {path.stem}.flac', and copy a damaged file again"
-        ) from None
+            f"{name}: damaged or cut off: {len(samples)} samples could be read, its header promises {wanted}"
+        )
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name}: has samples that are not finite (NaN or infinity)")
+
+
+def _name(source: Source, member: Member | None) -> str:
+    if not isinstance(source, str | Path):
+        return str(getattr(source, "name", "audio"))
+    return str(source) if member is None else f"{source}, member at byte {member[0]}"
+
+
+def _open_local(path: Path) -> BinaryIO:
+    if not path.is_file():
+        what = "is a directory, not an audio file" if path.is_dir() else "no such file"
+        raise AudioError(f"{path}: {what}")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror or error}") from None
+
+
+def _in_memory(source: str | Path, member: Member | None, name: str) -> BinaryIO:
+    """Read a member of a tar, or the file of a URL, at once: one request each, and they are no long ones."""
+    place = location(source)
+    try:
+        if member is None:
+            return BytesIO(read_range(place, 0, num_bytes(place)))
+        data = read_range(place, *member)
+    except FileNotFoundError:
+        raise AudioError(f"{source}: no such file") from None
+    except OSError as error:
+        raise AudioError(f"{name}: {error.strerror or error}") from None
+    if len(data) < member[1]:
+        raise AudioError(
+            f"{name}: the tar is cut off: {len(data)} of the member's {member[1]} bytes are there"
+        )
+    return BytesIO(data)
 
 
 def _read_mono(file: soundfile.SoundFile, wanted: int, channel: int | None) -> FloatArray:
@@ -132,34 +199,21 @@ def _read_mono(file: soundfile.SoundFile, wanted: int, channel: int | None) -> F
     return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
 
 
-def _check_read(path: Path, file: soundfile.SoundFile, wave: FloatArray, wanted: int) -> None:
-    slack = MP3_SLACK if file.format == "MP3" else 0
-    if wave.size == 0 or wave.size < wanted - slack:
-        raise AudioError(
-            f"{path}: damaged or cut off: {wave.size} samples could be read, its header promises {wanted}"
-        )
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{path}: has samples that are not finite (NaN or infinity)")
-
-
-def _check_whole(path: Path) -> None:
+def _check_whole(name: str, file: BinaryIO) -> None:
     """Refuse what libsndfile would read as a shorter file without a word: cut-off WAV, AIFF and Ogg."""
-    if not path.is_file():
-        what = "is a directory, not an audio file" if path.is_dir() else "no such file"
-        raise AudioError(f"{path}: {what}")
     try:
-        with path.open("rb") as file:
-            magic = file.read(12)
-            if not magic:
-                raise AudioError(f"{path}: the file is empty (0 bytes)")
-            if magic.startswith(b"OggS") and not _ogg_is_whole(file):
-                raise AudioError(f"{path}: cut off: the last Ogg page is missing; copy the file again")
-            if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
-                _check_chunks(path, file, b"data", "little")
-            if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
-                _check_chunks(path, file, b"SSND", "big")
+        file.seek(0)
+        magic = file.read(12)
+        if not magic:
+            raise AudioError(f"{name}: the file is empty (0 bytes)")
+        if magic.startswith(b"OggS") and not _ogg_is_whole(file):
+            raise AudioError(f"{name}: cut off: the last Ogg page is missing; copy the file again")
+        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+            _check_chunks(name, file, b"data", "little")
+        if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
+            _check_chunks(name, file, b"SSND", "big")
     except OSError as error:
-        raise AudioError(f"{path}: {error.strerror or error}") from None
+        raise AudioError(f"{name}: {error.strerror or error}") from None
 
 
 def _ogg_is_whole(file: BinaryIO) -> bool:
@@ -174,14 +228,16 @@ def _ogg_is_whole(file: BinaryIO) -> bool:
     return len(page) >= 27 + page[26] + sum(segments)
 
 
-def _check_chunks(path: Path, file: BinaryIO, name: bytes, order: Literal["little", "big"]) -> None:
+def _check_chunks(name: str, file: BinaryIO, chunk: bytes, order: Literal["little", "big"]) -> None:
     """Walk to the chunk of samples and compare its size with what is there. `file` is behind the magic."""
-    end = os.fstat(file.fileno()).st_size
+    start = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(start)
     while len(header := file.read(8)) == 8:
         size = int.from_bytes(header[4:], order)
-        if header[:4] == name:
+        if header[:4] == chunk:
             there = end - file.tell()
             if there < size < STREAMED_SIZE:
-                raise AudioError(f"{path}: cut off: {there} bytes of samples, its header promises {size}")
+                raise AudioError(f"{name}: cut off: {there} bytes of samples, its header promises {size}")
             return
         file.seek(size + size % 2, os.SEEK_CUR)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from jasper.config import ModelConfig
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE
 from jasper.errors import CheckpointError, ModelError
 from jasper.recipe import dump_yaml, parse_config, read_yaml
+from jasper.storage import atomic_file
 
 Weights = dict[str, NDArray[Any]]
 
@@ -90,16 +89,3 @@ def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[st
 def _replaceable(target: Path) -> bool:
     """Whether nothing but a model would be lost: the folder is one, or empty."""
     return target.is_dir() and ((target / WEIGHTS_FILE).is_file() or not any(target.iterdir()))
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name to write to; on success the file is synced to disk and renamed to `path`."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

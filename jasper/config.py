@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from jasper.types import Location, location
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -14,6 +16,13 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
+
+
+def _place(value: object) -> object:
+    return location(value) if isinstance(value, str) else value
+
+
+ManifestPlace = Annotated[Location, BeforeValidator(_place)]  # a URL such as s3://bucket/index.jsonl too
 
 ENGLISH_LABELS: tuple[str, ...] = (" ", *"abcdefghijklmnopqrstuvwxyz", "'")
 
@@ -181,8 +190,8 @@ class JoinConfig(Section):
 class DataConfig(Section):
     """What is read, what is left out, and how it is batched. Evaluation never leaves anything out."""
 
-    train: tuple[Path, ...] = ()
-    dev: tuple[Path, ...] = ()
+    train: tuple[ManifestPlace, ...] = ()
+    dev: tuple[ManifestPlace, ...] = ()
     # Where text.labels come from, if not from the recipe: a file of one label a line, or "manifest" for the
     # characters of the normalised training transcripts.
     labels: str | None = None
@@ -207,7 +216,7 @@ class AugmentConfig(Section):
     speed: Range = (1.0, 1.0)  # factor
     speed_probability: Probability = 1.0
     gain_db: Range = (0.0, 0.0)
-    noise: tuple[Path, ...] = ()  # manifests of noise clips
+    noise: tuple[ManifestPlace, ...] = ()  # manifests of noise clips
     noise_probability: Probability = 0.4
     noise_snr_db: Range = (5.0, 30.0)
     freq_masks: Count = 2  # SpecAugment (Park et al. 2019)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jasper.data.batches import cut_batches
 from jasper.data.dataset import read_utterance
+from jasper.data.table import durations_of
 from jasper.metrics import score, score_utterance
 from jasper.model import Model, Recognition
 from jasper.progress import progress_bar
@@ -28,7 +29,7 @@ def recognize_utterances(
 
     `share` (i, n) leaves it at every n-th batch, from the i-th on: n processes have all of them, each once.
     """
-    durations = np.array([utterance.duration for utterance in utterances], dtype=np.float64)
+    durations = durations_of(utterances)
     order = np.argsort(-durations, kind="stable")
     batches = cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS)[share[0] :: share[1]]
     seconds = [float(durations[batch].sum()) for batch in batches]

@@ -99,7 +99,8 @@ def english(text: str) -> str:
 
     Raises MissingExtraError where there is something to expand and inflect or anyascii is not installed.
     """
-    text = text.translate(_APOSTROPHES)
+    if not text.isascii():
+        text = text.translate(_APOSTROPHES)
     if _PLAIN.fullmatch(text):
         return " ".join(text.lower().split())
     text = _FOREIGN.sub(lambda match: _transliterate(match[0]), text)

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+Location = Path | str  # of a file: a local path, or the URL of one (a string) that fsspec reads
+Member = tuple[int, int]  # a file inside a tar: the byte where it begins, and its size
+
+
+def location(text: str | Path) -> Location:
+    """What a user wrote as the place of a file: a URL has `://` in it, all else is a local path."""
+    if isinstance(text, Path):
+        return text
+    return Path(text.removeprefix("file://")) if text.startswith("file://") or "://" not in text else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +30,13 @@ class Utterance:
     """
 
     id: str
-    path: Path
+    path: Location
     text: str
     duration: float  # s, of the stretch alone
     offset: float | None = None  # s, where the stretch begins; None: it is the whole file
     speaker: str | None = None
     line: int = 0  # in its manifest, from 1; 0 where there is none
-    member: tuple[int, int] | None = None  # byte offset and size of the audio file inside `path`, a tar
+    member: Member | None = None  # where the audio file lies inside `path`, a tar; None: `path` is that file
     parts: tuple[Utterance, ...] = ()
     pauses: tuple[float, ...] = ()
 

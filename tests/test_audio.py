@@ -1,8 +1,10 @@
 """Real files of every format, whole, cut, damaged and odd."""
 
 import contextlib
+import tarfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -230,3 +232,62 @@ def test_trimming_respects_its_threshold():
     wave = np.concatenate([quiet, loud])  # 60 dB apart, give or take a rounding
     assert trim_silence(wave, RATE, top_db=61).size == wave.size
     assert trim_silence(wave, RATE, top_db=59).size == loud.size
+
+
+def put_in_tar(folder: Path, *paths: Path) -> tuple[Path, dict[str, tuple[int, int]]]:
+    """A tar of the files, and the place of each by Python's own reading of it."""
+    tar = folder / "a.tar"
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as file:
+        for path in paths:
+            file.add(path, path.name)
+    with tarfile.open(tar) as file:
+        return tar, {member.name: (member.offset_data, member.size) for member in file}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_the_same_in_a_tar_and_as_an_open_file(tmp_path, name):
+    path, other = write(tmp_path, name, tones()), write(tmp_path, "b.wav", -tones(1.0))
+    tar, members = put_in_tar(tmp_path, other, path, other)
+    asked = {"offset": 0.5, "duration": 1.25}
+    expected = read_audio(path, RATE, **asked)
+    np.testing.assert_array_equal(read_audio(tar, RATE, member=members[name], **asked), expected)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_audio(file, RATE, **asked), expected)
+    assert audio_info(tar, member=members[name]) == audio_info(path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_the_same_by_url(tmp_path, name):
+    path = write(tmp_path, name, tones())
+    tar, members = put_in_tar(tmp_path, path)
+    url = f"memory://{tmp_path.name}/{name}"
+    for source, place in ((path, url), (tar, f"{url}.tar")):
+        fsspec.open(place, "wb").open().write(source.read_bytes())
+    expected = read_audio(path, RATE)
+    np.testing.assert_array_equal(read_audio(url, RATE), expected)
+    np.testing.assert_array_equal(read_audio(f"{url}.tar", RATE, member=members[name]), expected)
+    with pytest.raises(AudioError, match="none: no such file"):
+        read_audio(f"memory://{tmp_path.name}/none", RATE)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_damaged_file_is_refused_in_a_tar_too(tmp_path, name):
+    """libsndfile reads a cut-off WAV, AIFF or Ogg as a shorter file, without a word."""
+    path = write(tmp_path, name, tones())
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    tar, members = put_in_tar(tmp_path, path)
+    if name == "a.mp3":
+        pytest.skip("half an MP3 file is an MP3 file")
+    with pytest.raises(AudioError, match=r"a\.tar, member at byte 512: "):
+        read_audio(tar, RATE, member=members[name])
+
+
+@pytest.mark.parametrize("left", [0, 300, 512, 513, 20_000])
+def test_a_tar_that_is_cut_off_is_named(tmp_path, left):
+    path = write(tmp_path, "a.wav", tones())
+    tar, members = put_in_tar(tmp_path, path)
+    tar.write_bytes(tar.read_bytes()[:left])
+    there = max(0, left - 512)
+    with pytest.raises(AudioError, match=rf"a\.tar, member at byte 512: .* cut off: {there} of"):
+        read_audio(tar, RATE, member=members["a.wav"])

@@ -63,7 +63,8 @@ class Augmenter:
         seconds = num_samples / self.sample_rate
         start = rng.uniform(0, max(0.0, clip.duration - seconds))
         span = min(seconds, clip.duration - start)
-        noise = read_audio(clip.path, self.sample_rate, offset=(clip.offset or 0.0) + start, duration=span)
+        offset = (clip.offset or 0.0) + start
+        noise = read_audio(clip.path, self.sample_rate, offset=offset, duration=span, member=clip.member)
         return np.asarray(np.resize(noise, num_samples), dtype=np.float32)
 
 

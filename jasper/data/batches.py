@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jasper.config import DataConfig
 
@@ -13,7 +11,7 @@ Batches = list[list[int]]
 
 
 def epoch_steps(
-    durations: Sequence[float], config: DataConfig, seed: int, epoch: int, batches_a_step: int = 1
+    durations: ArrayLike, config: DataConfig, seed: int, epoch: int, batches_a_step: int = 1
 ) -> list[Batches]:
     """Cut all utterances into batches of neighbours in duration, and neighbouring batches into steps.
 

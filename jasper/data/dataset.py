@@ -69,7 +69,14 @@ def read_utterance(
     # A stated duration that is too short must not cut off speech whose transcript is kept.
     duration = None if utterance.offset is None else utterance.duration
     offset = utterance.offset or 0.0
-    wave = read_audio(utterance.path, sample_rate, offset=offset, duration=duration, channel=channel)
+    wave = read_audio(
+        utterance.path,
+        sample_rate,
+        offset=offset,
+        duration=duration,
+        channel=channel,
+        member=utterance.member,
+    )
     return trim_silence(wave, sample_rate) if trim else wave
 
 

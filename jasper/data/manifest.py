@@ -5,72 +5,93 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from jasper.audio import audio_info
+from jasper.data.entry import Entry, parse_entry
+from jasper.data.table import Columns, UtteranceTable
 from jasper.errors import AudioError, ManifestError
-from jasper.types import Utterance
+from jasper.storage import folder_of, new_file, open_binary, stem
+from jasper.types import Location, Utterance, location
+
+LINES_AT_A_TIME = 1024
+BOM = b"\xef\xbb\xbf"
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
     """Read every utterance, in order; ids are made unique, missing durations come from the files' headers.
 
-    An utterance without an id is named by its file's stem (and its offset, if it has one). The first line
-    that cannot be used is a ManifestError that names it.
+    The path may be a URL. An utterance without an id is named by its file's stem (and its offset, if it has
+    one). The first line that cannot be used is a ManifestError that names it.
     """
-    ids = UniqueIds()
-    utterances = []
-    for _, entry in scan_manifest(path):
+    return list(read_table(path))
+
+
+def read_table(*paths: str | Path) -> UtteranceTable:
+    """Read manifests, one after the other, as `read_manifest` does; ids are made unique in each."""
+    columns = Columns()
+    for path in paths:
+        place = location(path)
+        entries = _complete(place)
+        while chunk := list(islice(entries, LINES_AT_A_TIME)):
+            columns.extend(chunk, folder_of(place))
+    return UtteranceTable(columns)
+
+
+def _complete(place: Location) -> Iterator[Entry]:
+    """Yield the entries of a manifest with their ids and durations; its first error is raised."""
+    ids, folder = UniqueIds(), folder_of(place)
+    for _, entry in scan_entries(place):
         if isinstance(entry, ManifestError):
             raise entry
         if math.isnan(entry.duration):
-            entry = replace(entry, duration=_duration_of_file(entry, path))
+            entry = entry._replace(duration=_duration_of_file(entry.utterance(folder), place))
         name = ids.claim(entry.id or _default_id(entry))
-        utterances.append(entry if name == entry.id else replace(entry, id=name))
-    return utterances
+        yield entry if name == entry.id else entry._replace(id=name)
 
 
 def scan_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | ManifestError]]:
+    """Yield each line's number and its utterance as it is stated, or its error where it cannot be used."""
+    place = location(path)
+    folder = folder_of(place)
+    for number, entry in scan_entries(place):
+        yield number, entry.utterance(folder) if isinstance(entry, Entry) else entry
+
+
+def scan_entries(place: Location) -> Iterator[tuple[int, Entry | ManifestError]]:
     """Yield each line's number and its entry as it is stated, or its error where it cannot be used.
 
-    An id that is not stated is empty here, and a duration that is not stated is NaN. In a JSON list,
-    entries are counted in place of lines. A file that cannot be read at all raises ManifestError.
+    In a JSON list, entries are counted in place of lines. A file that cannot be read at all raises
+    ManifestError.
     """
-    path = Path(path)
-    content = _read_text(path)
-    if content.lstrip().startswith("["):
-        yield from _scan_list(path, content)
-        return
-    # Not splitlines: U+2028 and its like may stand inside a JSON string.
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line or line.isspace():
-            continue
-        try:
-            yield number, _parse_entry(json.loads(line), path.parent, number)
-        except json.JSONDecodeError as error:
-            yield number, ManifestError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}")
-        except (ValueError, RecursionError) as error:  # json raises ValueError for an int of 4,300 digits
-            yield number, ManifestError(f"{path}:{number}: {error}")
+    folder = folder_of(place)
+    try:
+        with open_binary(place) as file:
+            first = file.readline()
+            if first.removeprefix(BOM).lstrip().startswith(b"["):
+                yield from _scan_list(place, folder, first + file.read())
+                return
+            # bytes.split and not str.splitlines: U+2028 and its like may stand inside a JSON string.
+            for number, line in enumerate(chain([first.removeprefix(BOM)], file), start=1):
+                if line and not line.isspace():
+                    yield number, _scan_line(place, folder, number, line)
+    except OSError as error:
+        raise ManifestError(f"{place}: cannot be read: {error.strerror or error}") from None
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write JSON lines, all or nothing; audio below the manifest's folder is named relative to it."""
-    path = Path(path)
-    folder = _absolute(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    place = location(path)
+    folder = _absolute(folder_of(place))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        with new_file(place) as file:
             for utterance in utterances:
-                file.write(json.dumps(_to_json(utterance, folder), ensure_ascii=False) + "\n")
-        temporary.replace(path)
+                line = json.dumps(_to_json(utterance, folder), ensure_ascii=False)
+                file.write(line.encode() + b"\n")
     except OSError as error:
         raise ManifestError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class UniqueIds:
@@ -89,163 +110,48 @@ class UniqueIds:
         return claimed
 
 
-def _read_text(path: Path) -> str:
+def _scan_line(place: Location, folder: Location, number: int, line: bytes) -> Entry | ManifestError:
+    where = f"{place}:{number}"
     try:
-        raw = path.read_bytes()
-        return raw.decode("utf-8-sig")
+        return parse_entry(json.loads(line.decode()), folder, number)
     except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"{path}:{number}: not UTF-8: byte {raw[error.start]:#04x}") from None
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-def _scan_list(path: Path, content: str) -> Iterator[tuple[int, Utterance | ManifestError]]:
-    try:
-        entries = json.loads(content)
+        return ManifestError(f"{where}: not UTF-8: byte {line[error.start]:#04x}")
     except json.JSONDecodeError as error:
-        raise ManifestError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
+        return ManifestError(f"{where}: not JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:  # json raises ValueError for an int of 4,300 digits
+        return ManifestError(f"{where}: {error}")
+
+
+def _scan_list(
+    place: Location, folder: Location, content: bytes
+) -> Iterator[tuple[int, Entry | ManifestError]]:
+    try:
+        entries = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ManifestError(f"{place}:{number}: not UTF-8: byte {content[error.start]:#04x}") from None
+    except json.JSONDecodeError as error:
+        raise ManifestError(
+            f"{place}:{error.lineno}: not JSON: {error.msg} at column {error.colno}"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not a manifest: {error}") from None
+        raise ManifestError(f"{place}: not a manifest: {error}") from None
     for number, raw in enumerate(entries, start=1):
         try:
-            yield number, _parse_entry(raw, path.parent, number)
+            yield number, parse_entry(raw, folder, number)
         except ManifestError as error:
-            yield number, ManifestError(f"{path}: entry {number}: {error}")
+            yield number, ManifestError(f"{place}: entry {number}: {error}")
 
 
-def _parse_entry(raw: object, folder: Path, line: int) -> Utterance:
-    if not isinstance(raw, dict):
-        raise ManifestError(f"an utterance is a JSON object, not {_json_name(raw)}")
-    return _parse_zoo(raw, folder, line) if "files" in raw else _parse_nemo(raw, folder, line)
+def _default_id(entry: Entry) -> str:
+    name = stem(entry.name)
+    return f"{name}-{entry.offset:g}" if entry.offset else name
 
 
-def _parse_nemo(raw: Mapping[str, Any], folder: Path, line: int) -> Utterance:
-    return Utterance(
-        id=_name(raw, "id") or "",
-        path=folder / _string(raw, "audio_filepath"),
-        text=_string(raw, "text", may_be_empty=True),
-        duration=_seconds(raw, "duration", math.nan),
-        offset=None if raw.get("offset") is None else _seconds(raw, "offset", 0.0),
-        speaker=_name(raw, "speaker"),
-        line=line,
-        member=_member(raw),
-    )
-
-
-def _parse_zoo(raw: Mapping[str, Any], folder: Path, line: int) -> Utterance:
-    """One entry of NVIDIA's list. Of several files it is the one whose speed is closest to 1."""
-    files = raw["files"]
-    if not isinstance(files, list) or not files or not all(isinstance(file, dict) for file in files):
-        raise ManifestError('"files" must be a list of one or more objects')
-    file = min(files, key=lambda file: abs(_number(file, "speed", 1.0) - 1))
-    duration = _seconds(file, "duration", math.nan)
-    if math.isnan(duration) and _number(file, "speed", 1.0) == 1:
-        duration = _seconds(raw, "original_duration", math.nan)
-    return Utterance(
-        id=_name(raw, "id") or "",
-        path=folder / _string(file, "fname"),
-        text=_zoo_text(raw, folder),
-        duration=duration,
-        offset=None if raw.get("offset") is None else _seconds(raw, "offset", 0.0),
-        speaker=_name(raw, "speaker"),
-        line=line,
-    )
-
-
-def _zoo_text(raw: Mapping[str, Any], folder: Path) -> str:
-    if raw.get("transcript") is not None or raw.get("text_filepath") is None:
-        return _string(raw, "transcript", may_be_empty=True)
-    path = folder / _string(raw, "text_filepath")
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f'"text_filepath" {path} cannot be read: {error}') from None
-
-
-def _string(raw: Mapping[str, Any], key: str, *, may_be_empty: bool = False) -> str:
-    value = raw.get(key)
-    if value is None:
-        raise ManifestError(f'"{key}" is missing; keys are {", ".join(map(str, raw)) or "none"}')
-    if not isinstance(value, str):
-        raise ManifestError(f'"{key}" must be a string, not {_json_name(value)}')
-    if not value and not may_be_empty:
-        raise ManifestError(f'"{key}" is empty')
-    if "\0" in value or not (value.isascii() or _is_encodable(value)):
-        raise ManifestError(
-            f'"{key}" has a character that no text file can hold (NUL or half a surrogate pair)'
-        )
-    return value
-
-
-def _name(raw: Mapping[str, Any], key: str) -> str | None:
-    """An id or a speaker, which NeMo's tools also write as a whole number."""
-    value = raw.get(key)
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _string(raw, key)
-
-
-def _member(raw: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Where in a tar the audio file lies; the two keys go together."""
-    offset, size = raw.get("member_offset"), raw.get("member_size")
-    if offset is None and size is None:
-        return None
-    return _num_bytes("member_offset", offset), _num_bytes("member_size", size)
-
-
-def _num_bytes(key: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ManifestError(f'"{key}" must be a number of bytes, not {value!r}')
-    return value
-
-
-def _seconds(raw: Mapping[str, Any], key: str, default: float) -> float:
-    value = _number(raw, key, default)
-    if value < 0:
-        raise ManifestError(f'"{key}" is {value} s; it cannot be negative')
-    return value
-
-
-def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
-    value = raw.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ManifestError(f'"{key}" must be a number, not {_json_name(value)}')
-    try:
-        number = float(value)
-    except OverflowError:  # an int of more than 308 digits
-        number = math.inf
-    if not math.isfinite(number):
-        raise ManifestError(f'"{key}" must be finite, not {number}')
-    return number
-
-
-def _json_name(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _is_encodable(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _default_id(utterance: Utterance) -> str:
-    stem = utterance.path.stem
-    return f"{stem}-{utterance.offset:g}" if utterance.offset else stem
-
-
-def _duration_of_file(utterance: Utterance, manifest: str | Path) -> float:
+def _duration_of_file(utterance: Utterance, manifest: Location) -> float:
     where = f"{manifest}:{utterance.line}"
     try:
-        duration = audio_info(utterance.path).duration - (utterance.offset or 0.0)
+        duration = audio_info(utterance.path, member=utterance.member).duration - (utterance.offset or 0.0)
     except AudioError as error:
         raise ManifestError(f'{where}: no "duration", and the file does not tell: {error}') from None
     if duration < 0:
@@ -257,8 +163,7 @@ def _to_json(utterance: Utterance, folder: str) -> dict[str, object]:
     if utterance.parts:
         raise ManifestError(f"{utterance.id}: a joined utterance lies in no one file and cannot be written")
     full = _absolute(utterance.path)
-    below = folder.rstrip(os.sep) + os.sep
-    name = full.removeprefix(below)
+    name = full.removeprefix(folder.rstrip(os.sep) + os.sep)
     raw: dict[str, object] = {
         "id": utterance.id,
         "audio_filepath": name.replace(os.sep, "/"),
@@ -274,6 +179,6 @@ def _to_json(utterance: Utterance, folder: str) -> dict[str, object]:
     return raw
 
 
-def _absolute(path: Path) -> str:
+def _absolute(place: Location) -> str:
     """As text, links kept: resolving them would tie a manifest to the place where it was written."""
-    return os.path.abspath(path)  # noqa: PTH100
+    return os.path.abspath(place) if isinstance(place, Path) else place  # noqa: PTH100

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from jasper.config import Config
 from jasper.data.join import join_clips
-from jasper.data.manifest import read_manifest
+from jasper.data.manifest import read_table
+from jasper.data.table import UtteranceTable, durations_of
 from jasper.errors import AudioError
 from jasper.features import num_frames
 from jasper.recipe import parse_config
+from jasper.storage import exists
 from jasper.text import Tokenizer, get_normalizer, labels_of, min_frames, read_labels
-from jasper.types import Utterance
+from jasper.types import IntArray, Location, Utterance
+
+Mask = NDArray[np.bool_]
+
+TEXTS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +39,12 @@ class Refused:
 class Selection:
     """What training uses and what it refuses."""
 
-    utterances: tuple[Utterance, ...]
+    utterances: Sequence[Utterance]
     refused: tuple[Refused, ...]
 
     def summary(self) -> str:
         """One line for the log."""
-        hours = sum(u.duration for u in self.utterances) / 3600
+        hours = durations_of(self.utterances).sum() / 3600
         kinds = Counter(refused.kind for refused in self.refused)
         left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
         return f"training on {len(self.utterances)} utterances, {hours:.2f} h; refused: {left_out}"
@@ -45,22 +55,21 @@ def read_training(config: Config) -> Selection:
 
     Feasibility is checked at the highest speed that augmentation may choose.
     """
-    utterances = _read(config, config.data.train)
+    table = _read(config, config.data.train)
     tokenizer = Tokenizer(config.text.labels, config.text.subwords)
     normalize = get_normalizer(config.text.normalizer)
-    kept: list[Utterance] = []
+    repeated = _repeated(table.ids)
     refused: list[Refused] = []
-    seen: set[str] = set()
-    for utterance in utterances:
-        fault = _fault(utterance, config, tokenizer, normalize(utterance.text))
-        if utterance.id in seen:
-            fault = ("given twice", "an utterance of this id came before")
-        seen.add(utterance.id)
-        if fault is None:
-            kept.append(utterance)
-        else:
-            refused.append(Refused(utterance, *fault))
-    return Selection(tuple(kept[: config.data.max_utterances]), tuple(refused))
+    keep = ~(suspects(table, config) | repeated)
+    for index in np.flatnonzero(~keep).tolist():
+        utterance = table[index]
+        found = fault(utterance, config, tokenizer, normalize(utterance.text))
+        if repeated[index]:
+            found = ("given twice", "an utterance of this id came before")
+        keep[index] = found is None
+        if found is not None:
+            refused.append(Refused(utterance, *found))
+    return Selection(table.select(keep)[: config.data.max_utterances], tuple(refused))
 
 
 def with_labels(config: Config) -> Config:
@@ -70,7 +79,7 @@ def with_labels(config: Config) -> Config:
         return config
     if source == "manifest":
         normalize = get_normalizer(config.text.normalizer)
-        labels = labels_of(normalize(utterance.text) for utterance in _read(config, config.data.train))
+        labels = labels_of(map(normalize, _read(config, config.data.train).texts))
     else:
         labels = read_labels(source)
     raw = config.model_dump()
@@ -79,7 +88,7 @@ def with_labels(config: Config) -> Config:
     return parse_config(Config, raw, "data.labels")
 
 
-def read_dev(config: Config) -> list[Utterance]:
+def read_dev(config: Config) -> Sequence[Utterance]:
     """Read the dev manifests; nothing is left out but excluded speakers.
 
     With `data.join` the clips are joined, each once, always in the same way: that of `jasper eval --join`.
@@ -93,18 +102,13 @@ def read_dev(config: Config) -> list[Utterance]:
 def check_files(utterances: Sequence[Utterance]) -> None:
     """Raise AudioError if a file is not there, before hours of training end at it."""
     paths = {part.path for utterance in utterances for part in (utterance.parts or (utterance,))}
-    missing = sorted(str(path) for path in paths if not path.is_file())
+    missing = sorted(str(path) for path in paths if not exists(path))
     if missing:
         raise AudioError(f"{missing[0]}: no such file ({len(missing)} of {len(paths)} files are missing)")
 
 
-def _read(config: Config, paths: Sequence[object]) -> list[Utterance]:
-    excluded = set(config.data.exclude_speakers)
-    utterances = [utterance for path in paths for utterance in read_manifest(str(path))]
-    return [utterance for utterance in utterances if utterance.speaker not in excluded]
-
-
-def _fault(utterance: Utterance, config: Config, tokenizer: Tokenizer, text: str) -> tuple[str, str] | None:
+def fault(utterance: Utterance, config: Config, tokenizer: Tokenizer, text: str) -> tuple[str, str] | None:
+    """Kind and reason of what is wrong with an utterance of that normalised text; None where nothing is."""
     data = config.data
     if utterance.duration < data.min_duration:
         return "too short", f"{utterance.duration:.2f} s, min_duration is {data.min_duration} s"
@@ -119,3 +123,56 @@ def _fault(utterance: Utterance, config: Config, tokenizer: Tokenizer, text: str
     if needed > steps:
         return "too dense", f"the transcript needs {needed} output steps, the audio gives {steps}"
     return None
+
+
+def suspects(table: UtteranceTable, config: Config) -> Mask:
+    """Mask (N,) of the utterances in which `fault` finds something, for all of them at once.
+
+    With subwords also of some in which it finds nothing: they count as if each letter were a label.
+    """
+    data, seconds = config.data, table.durations
+    unknown, needed = _texts(table.texts, config)
+    shortest = seconds / config.augment.speed[1]
+    frames = num_frames(config.features, (shortest * config.features.sample_rate).astype(np.int64))
+    too_dense = needed > config.network.num_steps(frames)
+    return np.asarray((seconds < data.min_duration) | (seconds > data.max_duration) | unknown | too_dense)
+
+
+def _texts(texts: Iterable[str], config: Config) -> tuple[Mask, IntArray]:
+    """Of each normalised text: whether the labels cannot spell it, and `min_frames` of its letters."""
+    normalize = get_normalizer(config.text.normalizer)
+    is_label = np.zeros(0x110000, dtype=np.bool_)
+    is_label[[ord(char) for char in set("".join(config.text.labels))]] = True
+    leading_space = 0 if config.text.subwords is None else 1
+    unknown, needed = [np.zeros(0, dtype=np.bool_)], [np.zeros(0, dtype=np.int64)]
+    left = iter(map(normalize, texts))
+    while chunk := list(islice(left, TEXTS_AT_A_TIME)):
+        lengths = np.array([len(text) for text in chunk], dtype=np.int64)
+        ends = np.cumsum(lengths)
+        chars = np.frombuffer("".join(chunk).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        repeats = np.concatenate([[False], chars[1:] == chars[:-1]])
+        repeats[(ends - lengths)[lengths > 0]] = False  # the first of a text repeats nothing
+        unknown.append(_sums(~is_label[chars], ends, lengths) > 0)
+        needed.append(lengths + leading_space + _sums(repeats, ends, lengths))
+    return np.concatenate(unknown), np.concatenate(needed)
+
+
+def _sums(values: Mask, ends: IntArray, lengths: IntArray) -> IntArray:
+    """How many values are true in each stretch."""
+    total = np.concatenate([[0], np.cumsum(values)])
+    return np.asarray(total[ends] - total[ends - lengths], dtype=np.int64)
+
+
+def _repeated(ids: Iterable[str]) -> Mask:
+    """Mask (N,) of the ids that came before."""
+    seen: set[str] = set()
+    repeated = []
+    for name in ids:
+        repeated.append(name in seen)
+        seen.add(name)
+    return np.array(repeated, dtype=np.bool_)
+
+
+def _read(config: Config, places: Sequence[Location]) -> UtteranceTable:
+    table = read_table(*places)
+    return table.select(~table.spoken_by(config.data.exclude_speakers))

@@ -17,6 +17,7 @@ from jasper.data.manifest import scan_manifest
 from jasper.errors import AudioError, ManifestError
 from jasper.features import FeatureExtractor
 from jasper.progress import track
+from jasper.storage import exists, stem
 from jasper.text import Tokenizer, get_normalizer, min_frames
 from jasper.types import Utterance
 
@@ -98,7 +99,7 @@ class _Checker:
         stride: int,
         limits: tuple[float, float],  # s
     ) -> None:
-        self.uses = Counter(utterance.path for utterance in utterances)
+        self.uses = Counter((utterance.path, utterance.member) for utterance in utterances)
         self.normalize = get_normalizer(text.normalizer) if text else None
         self.tokenizer = Tokenizer(text.labels, text.subwords) if text else None
         self.extractor = FeatureExtractor(features) if features else None
@@ -110,20 +111,22 @@ class _Checker:
         return [Fault(utterance.line, _id_of(utterance), kind, message) for kind, message in found]
 
     def _audio(self, utterance: Utterance) -> Iterator[tuple[str, str]]:
-        if not utterance.path.exists():
+        if not exists(utterance.path):
             yield "missing", f"{utterance.path}: no such file"
             return
         try:
-            info = audio_info(utterance.path)
+            info = audio_info(utterance.path, member=utterance.member)
             start = utterance.offset or 0.0
             if start >= info.duration or utterance.duration == 0:
                 yield "wrong_duration", f"{utterance.path} lasts {info.duration:.3f} s; {_stretch(utterance)}"
                 return
             # A line that takes a part of a file need not reach its end; one that takes all of it must.
-            takes_part = start > 0 or self.uses[utterance.path] > 1
+            takes_part = start > 0 or self.uses[utterance.path, utterance.member] > 1
             stated = None if math.isnan(utterance.duration) else utterance.duration
             wanted = stated if takes_part else None
-            wave = read_audio(utterance.path, info.sample_rate, offset=start, duration=wanted)
+            wave = read_audio(
+                utterance.path, info.sample_rate, offset=start, duration=wanted, member=utterance.member
+            )
         except AudioError as error:
             yield "unreadable", str(error)
             return
@@ -191,7 +194,7 @@ def _in_threads(checker: _Checker, utterances: Iterable[Utterance]) -> Iterator[
 
 
 def _id_of(utterance: Utterance) -> str:
-    return utterance.id or utterance.path.stem
+    return utterance.id or stem(utterance.path)
 
 
 def _stretch(utterance: Utterance) -> str:

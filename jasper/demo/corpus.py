@@ -219,7 +219,7 @@ def _fill(template: str, rng: random.Random) -> str:
 def _is_whole(marker: Path, expected: str, manifests: Iterable[Path]) -> bool:
     try:
         return marker.read_text(encoding="utf-8") == expected and all(
-            utterance.path.is_file() for manifest in manifests for utterance in read_manifest(manifest)
+            Path(utterance.path).is_file() for manifest in manifests for utterance in read_manifest(manifest)
         )
     except (OSError, UnicodeDecodeError, ManifestError):
         return False

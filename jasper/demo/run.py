@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import atomic_file
 from jasper.config import Config
 from jasper.data.dataset import read_utterance
 from jasper.data.manifest import read_manifest, write_manifest
@@ -23,6 +22,7 @@ from jasper.figures import Spectrogram
 from jasper.model import load
 from jasper.recipe import dump_yaml, load_config, parse_config, read_yaml
 from jasper.report import score_dict, write_score_lines, write_training_report
+from jasper.storage import atomic_file
 from jasper.train import train
 from jasper.train.log import read_log, say
 from jasper.types import FloatArray, Score, Transcript, Utterance

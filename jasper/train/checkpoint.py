@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from jasper.bundle import atomic_file
 from jasper.errors import CheckpointError
+from jasper.storage import atomic_file
 
 FORMAT = 2
 _NAME = re.compile(r"step-(\d{9})\.pt")

@@ -6,13 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
-from jasper.bundle import atomic_file, write_bundle
+from jasper.bundle import write_bundle
 from jasper.config import Config, ModelConfig
 from jasper.data.selection import Selection
 from jasper.errors import CheckpointError
 from jasper.nn import Jasper
 from jasper.nn.weights import network_weights
 from jasper.recipe import dump_yaml
+from jasper.storage import atomic_file
 
 
 class RunDirectory:

@@ -16,6 +16,7 @@ from jasper.config import Config
 from jasper.data.batches import Batches, epoch_steps
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.join import join_clips
+from jasper.data.table import durations_of
 from jasper.train.place import Place
 from jasper.types import Utterance
 
@@ -45,7 +46,7 @@ def epoch_order(
     seed, count = config.train.seed, config.train.accumulation * world_size
     if config.data.join is not None:
         utterances = join_clips(utterances, config.data.join, seed, epoch)
-    return utterances, epoch_steps([u.duration for u in utterances], config.data, seed, epoch, count)
+    return utterances, epoch_steps(durations_of(utterances), config.data, seed, epoch, count)
 
 
 def steps_from(

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import atomic_file
 from jasper.errors import CheckpointError
+from jasper.storage import atomic_file
 
 _NEVER_S = 30 * 24 * 3600
 

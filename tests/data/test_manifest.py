@@ -125,7 +125,7 @@ def test_a_missing_manifest_is_an_error(tmp_path):
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path):
     path = tmp_path / "m.jsonl"
-    path.write_bytes(b'{}\n{"text": "caf\xe9"}\n')
+    path.write_bytes(json.dumps(GOOD).encode() + b'\n{"text": "caf\xe9"}\n')
     with pytest.raises(ManifestError, match=r"m\.jsonl:2: not UTF-8: byte 0xe9"):
         read_manifest(path)
 
