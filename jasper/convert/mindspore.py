@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.bundle import Weights, atomic_file
+from jasper.bundle import Weights
 from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config
 from jasper.convert.protobuf import field, fields
 from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ModelError
+from jasper.storage import atomic_file
 
 _VALUE, _TAG, _TENSOR = 1, 1, 2
 _DIMS, _TYPE, _CONTENT = 1, 2, 3

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
-from jasper.bundle import Weights, atomic_file
+from jasper.bundle import Weights
 from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
 from jasper.convert.nemo_yaml import NEMO_FIXED, TOKENIZER_FILE, VOCABULARY_FILE, read_model, write_model
 from jasper.convert.sentencepiece import piece_of
@@ -24,6 +24,7 @@ from jasper.convert.sentencepiece import write_model as write_pieces
 from jasper.convert.torch_file import import_torch, load, named_tensors
 from jasper.errors import ConfigError, ModelError
 from jasper.features import analysis_window, mel_filters
+from jasper.storage import atomic_file
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 

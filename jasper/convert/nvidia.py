@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from jasper.bundle import Weights, atomic_file
+from jasper.bundle import Weights
 from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config, write_config
 from jasper.convert.shapes import model_from_shapes
 from jasper.convert.torch_file import import_torch, load, named_tensors, plain
 from jasper.errors import ModelError
+from jasper.storage import atomic_file
 
 _RULES: tuple[Rule, ...] = (
     (r"^module\.", ""),  # module.encoder.layers.0.conv.0.weight, of parallel training
