@@ -120,7 +120,7 @@ def average(
 @app.command("eval")
 def evaluate(
     model: ModelPath,
-    manifest: Annotated[Path, typer.Argument(help="Every utterance in it is scored, once.")],
+    manifest: Annotated[str, typer.Argument(help="Every utterance in it is scored, once.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for utterances.jsonl, report.html and report.txt.")
     ] = None,

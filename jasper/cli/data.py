@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Prepare, check and count speech data.")
 
-Manifest = Annotated[Path, typer.Argument(help="JSON lines with NeMo's keys, or NVIDIA's JSON list.")]
+Manifest = Annotated[str, typer.Argument(help="Path or URL of JSON lines (NeMo's keys) or NVIDIA's list.")]
 
 MAX_EXAMPLES = 20  # faults in a table; --json has all
 
@@ -83,6 +83,49 @@ def folder(
     for fault in faults:
         typer.echo(fault, err=True)
     typer.echo(f"{out}: {len(utterances)} utterances written, {len(faults)} left out")
+
+
+@app.command()
+def shard(
+    manifests: Annotated[list[str], typer.Argument(metavar="MANIFEST...", help="Manifests; URLs too.")],
+    out: Annotated[str, typer.Argument(help="Folder, or a URL such as s3://bucket/train.")],
+    shard_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes of source files a shard, about.")
+    ] = 500,
+    num_shards: Annotated[int | None, typer.Option(min=1, help="So many, whatever their size.")] = None,
+    target: Annotated[
+        str, typer.Option("--format", help="keep (copy files, cut stretches losslessly), wav, flac or ogg.")
+    ] = "keep",
+    shuffle: Annotated[
+        bool, typer.Option(help="Shuffle what is in the shards; the index keeps order.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Which shuffle.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Shards written at a time.")] = 4,
+    skip_faulty: Annotated[bool, typer.Option(help="Report what cannot be read and leave it out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write WebDataset tar shards and OUT/index.jsonl, a manifest of them: train, eval and validate read it.
+
+    The index is written last: an interrupted write leaves none, and the command is run again.
+    """
+    from jasper.data.manifest import read_table
+    from jasper.data.shards import ShardOptions, write_shards
+    from jasper.errors import ConfigError
+
+    if target not in ("keep", "wav", "flac", "ogg"):
+        raise ConfigError(f"--format {target}: known are keep, wav, flac, ogg")
+    options = ShardOptions(shard_mb, num_shards, target, shuffle, seed, jobs)  # type: ignore[arg-type]
+    faults: list[str] = []
+    with long_work("run the command again"):
+        utterances = read_table(*manifests)
+        index = write_shards(utterances, out, options, report=faults.append if skip_faulty else None)
+    num_written = len(utterances) - len(faults)
+    if as_json:
+        print_json({"index": str(index), "num_utterances": num_written, "left_out": faults})
+        return
+    for fault in faults:
+        typer.echo(fault, err=True)
+    typer.echo(f"{index}: {num_written} utterances written, {len(faults)} left out")
 
 
 @app.command()

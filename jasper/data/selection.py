@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from jasper.config import Config
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_table
+from jasper.data.shards import ShardFault, check_shards
 from jasper.data.table import UtteranceTable, durations_of
-from jasper.errors import AudioError
+from jasper.errors import AudioError, TrainingError
 from jasper.features import num_frames
 from jasper.recipe import parse_config
 from jasper.storage import exists
@@ -41,35 +42,48 @@ class Selection:
 
     utterances: Sequence[Utterance]
     refused: tuple[Refused, ...]
+    damaged: tuple[str, ...] = ()  # what is wrong with shards
 
     def summary(self) -> str:
         """One line for the log."""
         hours = durations_of(self.utterances).sum() / 3600
         kinds = Counter(refused.kind for refused in self.refused)
         left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
-        return f"training on {len(self.utterances)} utterances, {hours:.2f} h; refused: {left_out}"
+        damaged = f"; {'; '.join(self.damaged)}" if self.damaged else ""
+        return f"training on {len(self.utterances)} utterances, {hours:.2f} h; refused: {left_out}{damaged}"
 
 
 def read_training(config: Config) -> Selection:
     """Read the training manifests and keep what the settings allow and CTC can align.
 
-    Feasibility is checked at the highest speed that augmentation may choose.
+    Feasibility is checked at the highest speed that augmentation may choose. Utterances of which a damaged
+    shard has not all bytes are refused; where `data.on_error` is stop, such a shard is a TrainingError.
     """
     table = _read(config, config.data.train)
     tokenizer = Tokenizer(config.text.labels, config.text.subwords)
     normalize = get_normalizer(config.text.normalizer)
     repeated = _repeated(table.ids)
     refused: list[Refused] = []
-    keep = ~(suspects(table, config) | repeated)
+    shards = check_shards(_ends_of_members(table))
+    if shards and config.data.on_error == "stop":
+        raise TrainingError(f"{_first(shards)}; data.on_error=skip would go on without what it lacks")
+    lost = _lost(table, shards)
+    keep = ~(suspects(table, config) | repeated | lost)
     for index in np.flatnonzero(~keep).tolist():
         utterance = table[index]
         found = fault(utterance, config, tokenizer, normalize(utterance.text))
         if repeated[index]:
             found = ("given twice", "an utterance of this id came before")
+        elif lost[index]:
+            found = ("in a damaged shard", shards[utterance.path].message)
         keep[index] = found is None
         if found is not None:
             refused.append(Refused(utterance, *found))
-    return Selection(table.select(keep)[: config.data.max_utterances], tuple(refused))
+    return Selection(
+        table.select(keep)[: config.data.max_utterances],
+        tuple(refused),
+        tuple(fault.message for fault in shards.values()),
+    )
 
 
 def with_labels(config: Config) -> Config:
@@ -100,11 +114,18 @@ def read_dev(config: Config) -> Sequence[Utterance]:
 
 
 def check_files(utterances: Sequence[Utterance]) -> None:
-    """Raise AudioError if a file is not there, before hours of training end at it."""
-    paths = {part.path for utterance in utterances for part in (utterance.parts or (utterance,))}
+    """Raise AudioError if a file is not there or a shard damaged, before hours of training end at it."""
+    ends: dict[Location, int] = {}
+    paths: set[Location] = set()
+    for part in (part for utterance in utterances for part in (utterance.parts or (utterance,))):
+        paths.add(part.path)
+        if part.member is not None:
+            ends[part.path] = max(ends.get(part.path, 0), sum(part.member))
     missing = sorted(str(path) for path in paths if not exists(path))
     if missing:
         raise AudioError(f"{missing[0]}: no such file ({len(missing)} of {len(paths)} files are missing)")
+    if shards := check_shards(ends):
+        raise AudioError(_first(shards))
 
 
 def fault(utterance: Utterance, config: Config, tokenizer: Tokenizer, text: str) -> tuple[str, str] | None:
@@ -171,6 +192,27 @@ def _repeated(ids: Iterable[str]) -> Mask:
         repeated.append(name in seen)
         seen.add(name)
     return np.array(repeated, dtype=np.bool_)
+
+
+def _ends_of_members(table: UtteranceTable) -> dict[Location, int]:
+    """Where the last member of each tar ends."""
+    ends = np.zeros(len(table.tars), dtype=np.int64)
+    inside = table.tar >= 0
+    np.maximum.at(ends, table.tar[inside], table.member_ends[inside])
+    return dict(zip(table.tars, ends.tolist(), strict=True))
+
+
+def _lost(table: UtteranceTable, shards: Mapping[Location, ShardFault]) -> Mask:
+    """Mask (N,) of the utterances of which a damaged shard has not all bytes."""
+    there = [shards[tar].size if tar in shards else np.iinfo(np.int64).max for tar in table.tars]
+    # The last one is for an utterance that lies in no tar.
+    limits = np.array([*there, np.iinfo(np.int64).max], dtype=np.int64)
+    return np.asarray(table.member_ends > limits[table.tar])
+
+
+def _first(shards: Mapping[Location, ShardFault]) -> str:
+    more = f" (and {len(shards) - 1} more shards are damaged)" if len(shards) > 1 else ""
+    return next(iter(shards.values())).message + more
 
 
 def _read(config: Config, places: Sequence[Location]) -> UtteranceTable:

@@ -14,12 +14,13 @@ from pathlib import Path
 from jasper.audio import audio_info, read_audio
 from jasper.config import FeatureConfig, TextConfig
 from jasper.data.manifest import scan_manifest
+from jasper.data.shards import verify_shard
 from jasper.errors import AudioError, ManifestError
 from jasper.features import FeatureExtractor
 from jasper.progress import track
 from jasper.storage import exists, stem
 from jasper.text import Tokenizer, get_normalizer, min_frames
-from jasper.types import Utterance
+from jasper.types import Location, Utterance
 
 SILENCE_PEAK = 10 ** (-60 / 20)  # -60 dBFS
 DURATION_TOLERANCE_S = 0.1
@@ -32,6 +33,7 @@ KINDS: dict[str, str] = {
     "duplicate_id": "the id was used before",
     "missing": "there is no such audio file",
     "unreadable": "the audio cannot be decoded to its end",
+    "damaged_shard": "the tar that holds it is not what shards.json says",
     "silent": "the audio never rises above -60 dBFS, or is constant",
     "too_short": "shorter than the configuration takes",
     "too_long": "longer than the configuration takes",
@@ -82,6 +84,7 @@ def validate(
     entries = list(scan_manifest(manifest_path))
     faults = list(_line_faults(entries))
     utterances = [entry for _, entry in entries if isinstance(entry, Utterance)]
+    faults.extend(_shard_faults(utterances))
     checker = _Checker(utterances, text, features, stride, (min_duration, max_duration))
     for found in track(_in_threads(checker, utterances), "Validating", total=len(utterances)):
         faults.extend(found)
@@ -183,6 +186,17 @@ def _line_faults(entries: Iterable[tuple[int, Utterance | ManifestError]]) -> It
             yield Fault(number, entry.id, "duplicate_id", message)
         elif entry.id:
             first_uses[entry.id] = number
+
+
+def _shard_faults(utterances: Iterable[Utterance]) -> Iterator[Fault]:
+    """Damaged shards, each at the first line that lies in it."""
+    first: dict[Location, Utterance] = {}
+    for utterance in utterances:
+        if utterance.member is not None:
+            first.setdefault(utterance.path, utterance)
+    for place, utterance in track(first.items(), "Verifying shards", total=len(first)):
+        if message := verify_shard(place):
+            yield Fault(utterance.line, _id_of(utterance), "damaged_shard", message)
 
 
 def _in_threads(checker: _Checker, utterances: Iterable[Utterance]) -> Iterator[list[Fault]]:

@@ -92,7 +92,7 @@ def test_every_fault_is_found_with_its_line(tmp_path):
     ]
     assert report.num_utterances == 18
     assert report.by_kind["silent"] == 3
-    assert set(report.by_kind) == set(KINDS)
+    assert set(report.by_kind) == set(KINDS) - {"damaged_shard"}  # tests/data/test_shards.py has that
     messages = {fault.line: fault.message for fault in report.faults}
     assert "'ï'" in messages[13]
     assert "needs 51 output steps, 1.000 s give 50" in messages[14]
