@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from jasper.config import BlockConfig, NetworkConfig
+from jasper.nn.convolution import Convolution, time_major
+from jasper.nn.normalization import normalized_activation
 
 
 class Jasper(nn.Module):
     """Encoder of convolutional blocks and a 1×1 head (Li et al. 2019; separable: Kriman et al. 2019).
 
-    Padding never reaches a valid step: the input of every convolution is set to zero past its row's length,
-    so each row of a batch gives what it gives alone (in evaluation mode).
+    Padding never reaches a valid step: the features and the output of every sub-block are set to zero past
+    their rows' lengths, so each row of a batch gives what it gives alone (in evaluation mode).
     """
 
     def __init__(self, config: NetworkConfig, num_features: int, num_classes: int) -> None:
@@ -32,7 +34,7 @@ class Jasper(nn.Module):
                 sources = [width]
             self.blocks.append(Block(block, width, sources, config))
             width = block.filters
-        self.head = nn.Conv1d(width, num_classes, 1)
+        self.head = Convolution(width, num_classes, 1)
         self.apply(_initialize)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +43,7 @@ class Jasper(nn.Module):
         log_probs are natural logarithms, float32 also under autocast (float64 where the weights are); past
         a row's length they mean nothing.
         """
-        x = features
+        x = time_major(features * valid_mask(lengths, features.shape[2]))
         dense_inputs: list[Tensor] = []
         for module in self.blocks:
             assert isinstance(module, Block)
@@ -67,27 +69,32 @@ class Block(nn.Module):
         self.convs = nn.ModuleList(_convolution(config, w, s) for w, s in zip(widths, strides, strict=True))
         self.norms = nn.ModuleList(_norm(config.filters, network) for _ in widths)
         self.residual_convs = nn.ModuleList(
-            nn.Conv1d(w, config.filters, 1, stride=config.stride, bias=False) for w in sources
+            Convolution(w, config.filters, 1, stride=config.stride, bias=False) for w in sources
         )
         self.residual_norms = nn.ModuleList(_norm(config.filters, network) for _ in sources)
         self.excitation = SqueezeExcitation(config.filters, config.squeeze) if config.squeeze else None
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor, sources: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Map x (B, C, T) to (B, filters, T'); `sources` are the residual's inputs, x the last of them."""
-        mask = valid_mask(lengths, x.shape[2])
+        """Map x (B, C, T), zero past `lengths`, to (B, filters, T'), zero past the lengths that are returned.
+
+        `sources` are the residual's inputs, x the last of them; without a residual they are not read.
+        """
         out_lengths = self.config.num_steps(lengths)
-        last = len(self.convs) - 1
-        for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = norm(conv(x * mask))
-            if index < last:
-                x = self.dropout(torch.relu(x))
-        if self.excitation is not None:
-            x = self.excitation(x, valid_mask(out_lengths, x.shape[2]))
-        if self.residual_convs:
-            for source, conv, norm in zip(sources, self.residual_convs, self.residual_norms, strict=True):
-                x = x + norm(conv(source * mask))
-        return self.dropout(torch.relu(x)), out_lengths
+        dropout = self.config.dropout if self.training else 0.0
+        mask = valid_mask(lengths, x.shape[2])
+        *convs, last_conv = self.convs
+        *norms, last_norm = self.norms
+        for conv, norm in zip(convs, norms, strict=True):
+            x = normalized_activation([conv(x)], [norm], mask, dropout)
+        y = last_conv(x)
+        mask = valid_mask(out_lengths, y.shape[2])
+        branches = [conv(source) for source, conv in zip(sources, self.residual_convs, strict=False)]
+        if self.excitation is None:
+            out = normalized_activation([y, *branches], [last_norm, *self.residual_norms], mask, dropout)
+        else:
+            y = self.excitation(last_norm(y), mask)
+            out = normalized_activation(branches, self.residual_norms, mask, dropout, added=y)
+        return out, out_lengths
 
 
 class SqueezeExcitation(nn.Module):
@@ -117,7 +124,7 @@ def valid_mask(lengths: Tensor, num_steps: int) -> Tensor:
 
 def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Module:
     filters = width if config.separable else config.filters
-    temporal = nn.Conv1d(
+    temporal = Convolution(
         width,
         filters,
         config.kernel,
@@ -129,7 +136,7 @@ def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Module:
     )
     if not config.separable:
         return temporal
-    return nn.Sequential(temporal, nn.Conv1d(width, config.filters, 1, bias=False))
+    return nn.Sequential(temporal, Convolution(width, config.filters, 1, bias=False))
 
 
 def _norm(width: int, network: NetworkConfig) -> nn.BatchNorm1d:

@@ -13,6 +13,8 @@ import torch
 from tones import random_texts, write_corpus
 from torch.utils.flop_counter import FlopCounterMode
 
+from jasper.config import NetworkConfig
+from jasper.nn import Jasper
 from jasper.nn.network import expand
 from jasper.nn.weights import build_network
 from jasper.recipe import load_config
@@ -75,6 +77,46 @@ def test_the_plain_network_computes_what_ours_does(preset):
     assert out.tolist() == found_out.tolist()
     for row, length in enumerate(out.tolist()):
         torch.testing.assert_close(found[row, :length], expected[row, :length], atol=1e-5, rtol=0)
+
+
+STACKS = {
+    "dense": [{"filters": 8, "kernel": 5, "repeat": 3, "residual": "dense", "count": 3}],
+    "plain": [{"filters": 8, "kernel": 5, "repeat": 2, "residual": "plain", "count": 2}],
+    "strided": [{"filters": 8, "kernel": 5, "stride": 2}, {"filters": 6, "kernel": 7}],
+    "dilated": [
+        {"filters": 8, "kernel": 5, "dilation": 3},
+        {"filters": 8, "kernel": 3, "repeat": 2, "dilation": 2},
+    ],
+    "separable": [{"filters": 8, "kernel": 5, "repeat": 2, "separable": True, "residual": "plain"}],
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_training_has_the_gradients_and_statistics_of_the_plain_network(stack):
+    """One function in place of a chain: a wrong factor in it would still learn, only worse."""
+    torch.manual_seed(0)
+    config = NetworkConfig.model_validate({"blocks": STACKS[stack]})
+    ours = Jasper(config, 64, 29).train()
+    plain = ReferenceNetwork([block.model_dump() for block in expand(config.blocks)], 29).train()
+    weights = ours.state_dict()
+    plain.load_state_dict({name: weights[_our_name(name)] for name in plain.state_dict()})
+    # Zeros in the padding, where the features have them.
+    x, lengths = torch.randn(3, 64, 60), torch.tensor([60, 41, 7])
+    for row, length in zip(x, lengths, strict=True):
+        row[:, length:] = 0
+    pull = torch.randn(3, 60, 29)
+    for network in (ours, plain):
+        log_probs, out = network(x, lengths)
+        valid = torch.arange(log_probs.shape[1]) < out[:, None]
+        (log_probs * pull[:, : log_probs.shape[1]])[valid].sum().backward()
+    expected = {_our_name(name): value for name, value in plain.named_parameters()}
+    for name, parameter in ours.named_parameters():
+        scale = expected[name].grad.abs().max()
+        torch.testing.assert_close(
+            parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-4 * scale, msg=name
+        )
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[_our_name(name)], value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("preset", ["small", "quartznet5x5"])
