@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jasper.cli import data
-from jasper.cli.output import AsJson, long_work, print_json, print_table, warnings_as_lines
+from jasper.cli.output import (
+    AsJson,
+    is_first_rank,
+    long_work,
+    print_json,
+    print_table,
+    warnings_as_lines,
+)
 from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -89,6 +96,8 @@ def train(
         from jasper.train import train as run_training
 
         result = run_training(settings, resume=not fresh)
+    if not is_first_rank():
+        return
     best = result.best
     if as_json:
         dev = {"dev_loss": best.loss, "dev_wer": best.wer, "dev_cer": best.cer} if best else {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -45,14 +46,20 @@ def _finite(value: object) -> object:
     return value
 
 
+def is_first_rank() -> bool:
+    """Whether this process is the one that talks to the user, of those that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def long_work(go_on: str) -> Iterator[None]:
     """Show progress bars inside this block; Ctrl-C ends it with exit code 130 and says how to go on."""
-    with show_progress():
+    with show_progress() if is_first_rank() else nullcontext():
         try:
             yield
         except KeyboardInterrupt:
-            print(f"jasper: stopped; to go on: {go_on}", file=sys.stderr)
+            if is_first_rank():
+                print(f"jasper: stopped; to go on: {go_on}", file=sys.stderr)
             raise typer.Exit(130) from None
 
 

@@ -79,6 +79,11 @@ class Learner:
         blank = len(self.config.text.labels)
         return ctc_losses(log_probs, steps, self._there(batch.tokens), token_lengths, blank)
 
+    def no_losses(self) -> Tensor:
+        """What `forward` gives for no utterance (0,)."""
+        dtype = torch.promote_types(self.network.head.weight.dtype, torch.float32)
+        return torch.zeros(0, dtype=dtype, device=self.device)
+
     def _there(self, array: NDArray[np.generic]) -> Tensor:
         """The array on the device; the host does not wait for the copy."""
         tensor = torch.from_numpy(array)

@@ -8,7 +8,7 @@ import torch
 
 from jasper.config import Config
 from jasper.data.dataset import TrainingSet
-from jasper.data.selection import check_files, read_dev, read_training, with_labels
+from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import ConfigError
 from jasper.nn.device import pick_device
 from jasper.train.checkpoint import State, load_checkpoint, read_checkpoint, save_checkpoint
@@ -36,6 +36,7 @@ class Run:
         self.selection = read_training(config)
         if not self.selection.utterances:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
+        _check_same(self.selection, ranks)
         self.dev = read_dev(config)
         check_files(self.dev)
         self.training_set = TrainingSet(config, with_features=ranks.device.type == "cpu")
@@ -112,3 +113,15 @@ class Run:
         if step is None or self.ranks.main:
             return state
         return read_checkpoint(self.directory.checkpoints, step)
+
+
+def _check_same(selection: Selection, ranks: Ranks) -> None:
+    """Raise ConfigError, on every rank, if one has read other utterances than the first."""
+    hours = sum(utterance.duration for utterance in selection.utterances) / 3600
+    read = ranks.gather((len(selection.utterances), hours))
+    for rank, (count, duration) in enumerate(read):
+        if (count, duration) != read[0]:
+            raise ConfigError(
+                f"data.train: rank 0 has read {read[0][0]} utterances, {read[0][1]:.2f} h, and rank {rank} "
+                f"{count} utterances, {duration:.2f} h; all machines must have the same manifests"
+            )

@@ -44,7 +44,7 @@ def train_step(
         return Outcome(torch.tensor([math.nan, 0.0]))
     learner.begin_step(rate)
     filled = [(index, batch) for index, batch in enumerate(batches) if len(batch)]
-    losses = [torch.zeros(0, device=learner.device)]
+    losses = [learner.no_losses()]  # a rank may have no batch
     for count, (index, batch) in enumerate(filled, start=1):
         learner.seed(step, index * ranks.world_size + ranks.rank)
         with learner.statistics.one_batch():
