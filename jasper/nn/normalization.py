@@ -123,7 +123,7 @@ def _drop(x: Tensor, dropped: int) -> Tensor:
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     noise = bits.view(torch.bfloat16)[: x.numel()].view(x.shape)
     result: Tensor = torch.ops.aten.threshold_backward(x, noise, _value_above(dropped))
-    return result
+    return result.to(x.dtype)  # of float16 and bfloat16 together PyTorch makes float32
 
 
 def _value_above(num: int) -> float:
