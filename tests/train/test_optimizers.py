@@ -104,3 +104,19 @@ def test_every_parameter_is_in_exactly_one_group():
         ).param_groups
         held = [id(param) for group in groups for param in group["params"]]
         assert sorted(held) == sorted(id(param) for param in network.parameters())
+
+
+def test_one_pass_over_memory_moves_as_the_lists_of_tensors_do():
+    """On a CPU float32 takes a way of its own; double precision takes the accelerators'."""
+    torch.manual_seed(0)
+    begin, gradients = torch.randn(5, 7), [torch.randn(5, 7) for _ in range(4)]
+    moved = []
+    for dtype in (torch.float32, torch.float64):
+        param = torch.nn.Parameter(begin.to(dtype, copy=True))
+        optimizer = NovoGrad([param], lr=0.1, betas=(0.9, 0.5), weight_decay=0.01)
+        for step, gradient in enumerate(gradients):
+            param.grad = gradient.to(dtype, copy=True)
+            optimizer.found_inf = torch.tensor(float(step == 2))
+            optimizer.step()
+        moved.append(param.detach().double())
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-5, atol=1e-6)
