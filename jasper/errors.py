@@ -41,6 +41,14 @@ class RankError(JasperError, RuntimeError):
     """Of a training on several ranks another one has ended or does not answer."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that ended the work. A shell and a scheduler know it by the exit code 128 + `number`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class MissingExtraError(JasperError, ImportError):
     """An optional package that this command needs; the message has the pip line that installs it."""
 

@@ -87,7 +87,12 @@ def train(
     fresh: Annotated[bool, typer.Option(help="Start anew even if train.out has checkpoints.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up."""
+    """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up.
+
+    Ctrl-C, SIGTERM and SIGUSR1 end it after the step at hand, or at once while it waits for data or scores on
+    dev, with a checkpoint and exit code 130, 143 or 138; a second signal ends it without. What the user can
+    mend ends it with exit code 2. A scheduler may start the same command again after any of them.
+    """
     from jasper.recipe import load_config
 
     settings = load_config(config, overrides or [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from jasper.errors import Interrupted
 from jasper.progress import show_progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
@@ -53,14 +55,18 @@ def is_first_rank() -> bool:
 
 @contextmanager
 def long_work(go_on: str) -> Iterator[None]:
-    """Show progress bars inside this block; Ctrl-C ends it with exit code 130 and says how to go on."""
+    """Show progress bars inside this block; a signal ends it and the last line says how to go on.
+
+    The exit code is 128 + the signal, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1.
+    """
     with show_progress() if is_first_rank() else nullcontext():
         try:
             yield
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
             if is_first_rank():
                 print(f"jasper: stopped; to go on: {go_on}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise typer.Exit(128 + number) from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from jasper.errors import CheckpointError
 from jasper.storage import atomic_file
 
-FORMAT = 2
+FORMAT = 3
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 State = dict[str, Any]

@@ -18,6 +18,8 @@ from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.join import join_clips
 from jasper.data.table import durations_of
 from jasper.train.place import Place
+from jasper.train.signals import STOP_SIGNALS
+from jasper.train.workers import watched
 from jasper.types import Utterance
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -67,7 +69,10 @@ def steps_from(
 def load_steps(
     training_set: TrainingSet, steps: Iterator[tuple[Place, Group]], num_workers: int
 ) -> Iterator[tuple[Place, list[Batch]]]:
-    """Yield the batches of each step, in order, read ahead by `num_workers` processes across epochs."""
+    """Yield the batches of each step, in order, read ahead by `num_workers` processes across epochs.
+
+    Raises WorkerDied.
+    """
     loader = DataLoader(
         _Steps(training_set),
         batch_size=None,
@@ -78,7 +83,7 @@ def load_steps(
         # A generator of its own: the loader must not draw from the one that dropout uses.
         generator=torch.Generator(),
     )
-    yield from loader
+    yield from watched(loader)
 
 
 def _as_it_is(step: Any) -> Any:
@@ -91,8 +96,8 @@ def _start_worker(_: int) -> None:
     threadpool_limits(1, user_api="blas")
     # Ctrl-C and a scheduler's SIGTERM reach the whole group; the main process ends its workers when the
     # step is done and the checkpoint written.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
 
 

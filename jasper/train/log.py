@@ -13,21 +13,25 @@ from typing import Any
 from jasper.errors import CheckpointError
 from jasper.storage import atomic_file
 
+_DEV_KEYS = {"dev_wer", "hypothesis"}  # one of them is in every row that a score on dev writes
 _NEVER_S = 30 * 24 * 3600
 
 
 class RunLog:
     """`log.jsonl`, TensorBoard events and `refused.jsonl` of a run directory."""
 
-    def __init__(self, directory: Path, step: int) -> None:
+    def __init__(self, directory: Path, step: int, dev_due: bool = False) -> None:
         """Open the log to go on after `step`; what an interrupted run wrote past it is dropped.
 
+        `dev_due`: the score on dev after `step` is still to come, so one that is there is dropped too.
         Raises CheckpointError, here and in `row`, when it cannot be written.
         """
         self.path = directory / "log.jsonl"
         try:
             if self.path.exists():
                 rows = [row for row in read_log(self.path) if row["step"] <= step]
+                if dev_due:
+                    rows = [row for row in rows if row["step"] < step or not _DEV_KEYS & row.keys()]
                 with atomic_file(self.path) as path:
                     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
             self._file = self.path.open("a", encoding="utf-8")

@@ -18,6 +18,7 @@ from jasper.train.log import RunLog, SilentLog, say
 from jasper.train.monitor import Monitor
 from jasper.train.place import Place
 from jasper.train.ranks import Ranks
+from jasper.train.signals import StopRequest
 from jasper.train.validate import DevScore, validate
 
 
@@ -45,12 +46,15 @@ class Run:
         self.learner = Learner(config, ranks, fresh=restored is None)
         self.step = 0  # optimizer steps in all
         self.place = Place(0, 0, 1)  # the next step, in the order of training
+        self.dev_due: float | None = None  # progress in epochs at which a score on dev is still to be made
         self.best: DevScore | None = None
+        self._saved: tuple[int, float | None] | None = None  # (step, dev_due) of the newest checkpoint
         if restored is not None:
             self.restore(restored)
         if ranks.main:
             self.directory.prepare(config, self.selection, resume)
-        self.log = RunLog(self.directory.path, self.step) if ranks.main else SilentLog()
+        dev_due = self.dev_due is not None
+        self.log = RunLog(self.directory.path, self.step, dev_due) if ranks.main else SilentLog()
         self.monitor = Monitor(config, ranks, self.log)
         if self.learner.start is not None:
             self.monitor.report_start(self.learner.start)
@@ -66,11 +70,14 @@ class Run:
         self.step += 1
         self.place = place.next()
 
-    def evaluate(self) -> DevScore | None:
-        """Score the averaged network on dev, log it, keep it in `best/` if its WER is the lowest so far."""
+    def evaluate(self, stop: StopRequest) -> DevScore | None:
+        """Score the averaged network on dev, log it, keep it in `best/` if its WER is the lowest so far.
+
+        Raises Stopped, with nothing written, if a signal comes while it scores.
+        """
         if not self.dev:
             return None
-        score = validate(self.config, self.learner.average.network, self.dev, self.ranks)
+        score = validate(self.config, self.learner.average.network, self.dev, self.ranks, stop)
         epoch = self.place.epoch
         self.log.row(self.step, epoch=epoch, dev_loss=score.loss, dev_wer=score.wer, dev_cer=score.cer)
         for sample in score.samples:
@@ -86,15 +93,21 @@ class Run:
             self.directory.save_model(name, self.config.model, self.learner.average.network)
 
     def save(self) -> None:
-        """Write a checkpoint, unless steps are being skipped: it would push out those that are good."""
+        """Write a checkpoint, unless it is there already or steps are being skipped.
+
+        A checkpoint of skipped steps would push out those that are good.
+        """
         self.monitor.settle()
-        if self.ranks.main and not self.monitor.skipped:
+        place = (self.step, self.dev_due)
+        if self.ranks.main and not self.monitor.skipped and place != self._saved:
             save_checkpoint(self.directory.checkpoints, self.state(), self.step, self.config.train.keep)
+            self._saved = place
 
     def state(self) -> State:
         """All that `restore` needs for the next step to be the one that would have come."""
         return {
             **asdict(self.place),
+            "dev_due": self.dev_due,
             "best": None if self.best is None else [self.best.loss, self.best.wer, self.best.cer],
             **self.learner.state(),
         }
@@ -102,7 +115,7 @@ class Run:
     def restore(self, state: State) -> None:
         """Go on where a checkpoint was written."""
         self.learner.restore(state)
-        self.step = state["step"]
+        self.step, self.dev_due = state["step"], state["dev_due"]
         self.place = Place(state["epoch"], state["group"], state["num_groups"])
         self.best = None if state["best"] is None else DevScore(*state["best"])
 

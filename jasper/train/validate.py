@@ -9,14 +9,17 @@ import torch
 
 from jasper.config import Config
 from jasper.engines.torch import TorchEngine
-from jasper.errors import TextError
+from jasper.errors import AudioError, TextError
 from jasper.evaluate import recognize_utterances, score_texts
 from jasper.model import Model, Recognition
 from jasper.nn import Jasper
 from jasper.text import min_frames
 from jasper.train.loss import ctc_losses
 from jasper.train.ranks import Ranks
+from jasper.train.signals import Stopped, StopRequest
 from jasper.types import ScoredUtterance, Utterance
+
+Recognized = tuple[str, float | None]  # text and loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +36,46 @@ class DevScore:
         return other is None or (self.wer, self.cer, self.loss) < (other.wer, other.cer, other.loss)
 
 
-def validate(config: Config, network: Jasper, utterances: Sequence[Utterance], ranks: Ranks) -> DevScore:
+def validate(
+    config: Config, network: Jasper, utterances: Sequence[Utterance], ranks: Ranks, stop: StopRequest
+) -> DevScore:
     """Score a network in training exactly as `jasper eval` scores its model directory.
 
-    The ranks share the utterances out among them, and each returns the same score of all.
+    The ranks share the utterances out among them, and each returns the same score of all. Or each raises the
+    same: Stopped where one was asked to stop, AudioError where one found a recording that cannot be read.
     """
-    device = next(network.parameters()).device
-    model = Model(config.model, TorchEngine(network, device))
-    own: dict[int, tuple[str, float | None]] = {}
-    # Not trimmed, whatever training does: a model directory does not ask for it, so neither does its user.
-    share = (ranks.rank, ranks.world_size)
-    for index, recognition in recognize_utterances(
-        model, utterances, channel=config.data.channel, share=share
-    ):
-        text = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
-        own[index] = text, _loss(model, utterances[index].text, recognition)
-    found = {index: result for results in ranks.gather(own) for index, result in results.items()}
+    model = Model(config.model, TorchEngine(network, next(network.parameters()).device))
+    found: dict[int, Recognized] = {}
+    for results in ranks.gather(_try_share(config, model, utterances, ranks, stop)):
+        if isinstance(results, BaseException):
+            raise results
+        found |= results
     # In the order of the manifest, so that the sum does not depend on who recognised what.
     texts, all_losses = zip(*(found[index] for index in range(len(utterances))), strict=True)
     losses = [loss for loss in all_losses if loss is not None]
     score = score_texts(model, utterances, texts)
     mean = sum(losses) / len(losses) if losses else float("nan")
     return DevScore(mean, score.wer, score.cer, score.utterances[: config.train.samples])
+
+
+def _try_share(
+    config: Config, model: Model, utterances: Sequence[Utterance], ranks: Ranks, stop: StopRequest
+) -> dict[int, Recognized] | Stopped | AudioError:
+    """This rank's share by index, or what kept it from that: the others wait to hear of either."""
+    own: dict[int, Recognized] = {}
+    share = (ranks.rank, ranks.world_size)
+    try:
+        with stop.wait():
+            # Not trimmed, whatever training does: a model directory does not ask for it, so neither does its
+            # user.
+            for index, recognition in recognize_utterances(
+                model, utterances, channel=config.data.channel, share=share
+            ):
+                text = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+                own[index] = text, _loss(model, utterances[index].text, recognition)
+    except (Stopped, AudioError) as error:
+        return error
+    return own
 
 
 def _loss(model: Model, text: str, recognition: Recognition) -> float | None:

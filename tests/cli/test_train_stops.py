@@ -7,26 +7,20 @@ import subprocess
 import time
 
 import pytest
-import yaml
 from tones import (
     JASPER,
     assert_fault,
     assert_same_run,
     log_rows,
     newest_state,
-    raw_recipe,
     recipe,
     run_jasper,
     temporary_files,
+    write_recipe,
 )
 
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
-
-
-def write_recipe(path, corpus, out, **sections):
-    path.write_text(yaml.safe_dump(raw_recipe(corpus, out, **sections)))
-    return path
 
 
 def contents(run):
@@ -36,8 +30,12 @@ def contents(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_stop_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpus, number):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)],
+    ids=["SIGINT", "SIGTERM", "SIGUSR1"],
+)
+def test_a_stop_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpus, number, code):
     sections = {"data": {"batch_size": 1, "num_workers": 2, "dev": [str(corpus)]}}
     settings = {"epochs": 8, "eval_epochs": 100}
     train(recipe(corpus, tmp_path / "undisturbed", **sections, train=settings))
@@ -53,7 +51,7 @@ def test_a_stop_in_mid_epoch_and_the_line_that_it_prints_goes_on(tmp_path, corpu
         time.sleep(0.01)
     os.killpg(process.pid, number)  # as a terminal and a scheduler do: to the workers too
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in said
     line = said.splitlines()[-1]
     assert (

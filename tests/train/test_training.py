@@ -28,6 +28,7 @@ from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints
 from jasper.train.ranks import Ranks
 from jasper.train.run import Run
+from jasper.train.signals import StopRequest
 from jasper.train.validate import DevScore, validate
 from jasper.types import Utterance
 
@@ -126,7 +127,7 @@ def test_dev_is_not_trimmed_for_jasper_eval_does_not_trim_it_either(tmp_path, co
     network = build_network(recipe(corpus, tmp_path).model)
     load_weights(network, read_weights(learnt.directory / "best"), "best")
     settings = [recipe(corpus, tmp_path, data={"trim_silence": trim}) for trim in (False, True)]
-    plain, trimmed = (validate(config, network, utterances, ALONE) for config in settings)
+    plain, trimmed = (validate(config, network, utterances, ALONE, StopRequest()) for config in settings)
     assert plain == trimmed
 
 

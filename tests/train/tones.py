@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 import torch
+import yaml
 
 from jasper.cli import main
 from jasper.config import Config
@@ -61,6 +63,19 @@ def write_corpus(folder, texts, name="train"):
     manifest = folder / f"{name}.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return manifest
+
+
+def repeated(manifest, times):
+    """A manifest that names every utterance of another so often, under an id of its own each time."""
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    lines = [
+        json.dumps({**row, "id": f"{Path(row['audio_filepath']).stem}-{copy}"})
+        for copy in range(times)
+        for row in rows
+    ]
+    path = manifest.with_name(f"{manifest.stem}-{times}.jsonl")
+    path.write_text("\n".join(lines))
+    return path
 
 
 def random_texts(count, seed=0):
@@ -148,18 +163,51 @@ class Finished:
         return [line for line in self.stderr.splitlines() if line.startswith("jasper:")]
 
 
-def run_jasper(*arguments, file_size=None):
-    """Run the command line in a process of its own, forked where PyTorch is loaded already.
+class Command:
+    """The command line in a process of its own, forked where PyTorch is loaded already.
 
     `file_size` in bytes is the longest file that it may write: a full disk, for any user.
     """
-    with TemporaryDirectory() as folder:
-        process = PROCESSES.Process(target=_main, args=([*map(str, arguments)], folder, file_size))
-        process.start()
-        process.join(120)
-        assert process.exitcode is not None, f"still running: {arguments}"
-        stdout, stderr = ((Path(folder) / name).read_text() for name in ("stdout", "stderr"))
-    return Finished(process.exitcode, stdout, stderr)
+
+    def __init__(self, *arguments, file_size=None):
+        self.arguments = [*map(str, arguments)]
+        self.folder = TemporaryDirectory()
+        self.process = PROCESSES.Process(target=_main, args=(self.arguments, self.folder.name, file_size))
+        self.process.start()
+
+    def send(self, number):
+        """Signal the process."""
+        os.kill(self.process.pid, number)
+
+    def workers(self):
+        """Process ids of its children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [*map(int, children.read_text().split())]
+
+    def stderr(self):
+        """What it said so far."""
+        path = Path(self.folder.name) / "stderr"
+        return path.read_text() if path.exists() else ""
+
+    def wait_for(self, condition):
+        """Wait until `condition()` holds; the process must still run."""
+        while not condition():
+            assert self.process.is_alive(), self.stderr()
+            time.sleep(0.005)
+
+    def finish(self):
+        """Wait for its end."""
+        self.process.join(120)
+        assert self.process.exitcode is not None, f"still running: {self.arguments}"
+        stdout = (Path(self.folder.name) / "stdout").read_text()
+        finished = Finished(self.process.exitcode, stdout, self.stderr())
+        self.folder.cleanup()
+        return finished
+
+
+def run_jasper(*arguments, file_size=None):
+    """Run the command line to its end."""
+    return Command(*arguments, file_size=file_size).finish()
 
 
 def _main(arguments, folder, file_size):
@@ -193,8 +241,15 @@ def make_step(run, batches, rate):
 
 
 def log_rows(run, key):
-    """The rows of a run's log that have a key."""
-    return [row for row in read_log(Path(run) / "log.jsonl") if key in row]
+    """The rows of a run's log that have a key; none where there is no log yet."""
+    log = Path(run) / "log.jsonl"
+    return [row for row in read_log(log) if key in row] if log.exists() else []
+
+
+def write_recipe(path, corpus, out, **sections):
+    """`raw_recipe` as a file."""
+    path.write_text(yaml.safe_dump(raw_recipe(corpus, out, **sections)))
+    return path
 
 
 def newest_state(run):
