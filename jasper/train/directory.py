@@ -54,7 +54,8 @@ class RunDirectory:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def _remove_results(self) -> None:
-        (self.path / "log.jsonl").unlink(missing_ok=True)
+        for old in ("log.jsonl", "run.json"):
+            (self.path / old).unlink(missing_ok=True)
         for old in ("checkpoints", "best", "last", "tensorboard"):
             shutil.rmtree(self.path / old, ignore_errors=True)
 

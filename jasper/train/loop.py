@@ -9,6 +9,7 @@ from jasper.config import Config
 from jasper.errors import AudioError, TrainingError
 from jasper.train.feed import steps_to_come
 from jasper.train.monitor import Made
+from jasper.train.provenance import recorded
 from jasper.train.ranks import start_ranks
 from jasper.train.run import Run
 from jasper.train.schedule import learning_rate
@@ -32,16 +33,17 @@ def train(config: Config, *, resume: bool = True) -> TrainResult:
 
     Started by torchrun it is one of several ranks that train one network together. Leaves in
     `config.train.out` `best/` (the lowest dev WER) and `last/`, both model directories, `checkpoints/`,
-    `log.jsonl`, `tensorboard/`, `config.yaml` and `refused.jsonl`. Raises ConfigError, ManifestError,
-    CheckpointError, AudioError, TrainingError or RankError; what was done before stays. The first SIGINT,
-    SIGTERM or SIGUSR1, to whichever rank, writes a checkpoint after the step at hand, or at once where one
-    rank waits for data or scores on dev, and raises Interrupted on all; a second one raises it without.
+    `log.jsonl`, `tensorboard/`, `config.yaml`, `run.json` and `refused.jsonl`. Raises ConfigError,
+    ManifestError, CheckpointError, AudioError, TrainingError or RankError; what was done before stays. The
+    first SIGINT, SIGTERM or SIGUSR1, to whichever rank, writes a checkpoint after the step at hand, or at
+    once where one rank waits for data or scores on dev, and raises Interrupted on all; a second one raises it
+    without.
     """
     with start_ranks(config.train.device) as ranks:
         run = Run(config, resume, ranks)
         going_on = f"; going on after step {run.step}" if run.step else ""
         run.monitor.say(run.selection.summary() + going_on)
-        with run.log, stop_request() as stop:
+        with run.log, recorded(run), stop_request() as stop:
             try:
                 _train(run, stop)
             except Stopped:

@@ -184,23 +184,21 @@ class Command:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [*map(int, children.read_text().split())]
 
-    def stderr(self):
-        """What it said so far."""
-        path = Path(self.folder.name) / "stderr"
-        return path.read_text() if path.exists() else ""
+    def _said(self, stream):
+        path = Path(self.folder.name) / stream
+        return path.read_text() if path.exists() else ""  # killed before its first line
 
     def wait_for(self, condition):
         """Wait until `condition()` holds; the process must still run."""
         while not condition():
-            assert self.process.is_alive(), self.stderr()
+            assert self.process.is_alive(), self._said("stderr")
             time.sleep(0.005)
 
     def finish(self):
         """Wait for its end."""
         self.process.join(120)
         assert self.process.exitcode is not None, f"still running: {self.arguments}"
-        stdout = (Path(self.folder.name) / "stdout").read_text()
-        finished = Finished(self.process.exitcode, stdout, self.stderr())
+        finished = Finished(self.process.exitcode, self._said("stdout"), self._said("stderr"))
         self.folder.cleanup()
         return finished
 
