@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -105,3 +107,6 @@ def _die_with_parent() -> None:
     """Have Linux end this process when the main one is killed: waiting to hand over a batch, it stays."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    main = multiprocessing.parent_process()
+    if main is not None and main.pid != os.getppid():  # killed before it could be tied to
+        os._exit(1)

@@ -40,6 +40,7 @@ def kill(command, run, at_random):
         command.wait_for(lambda: list(run.glob("checkpoints/.*.tmp")))
     else:
         time.sleep(at_random)
+    workers = []
     with contextlib.suppress(OSError):
         workers = command.workers()
     command.process.kill()
