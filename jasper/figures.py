@@ -52,6 +52,17 @@ def rate_figure(curves: Curves) -> str:
     return _svg("rates", 5.2, 3.2, draw)
 
 
+def runs_figure(runs: Mapping[str, Curves], key: str, label: str, scale: float = 1) -> str:
+    """Draw one number of several runs over the steps, one line a run."""
+
+    def draw(_: Figure, axes: Axes) -> None:
+        for number, (name, curves) in enumerate(runs.items()):
+            _curve(axes, curves, key, name, f"C{number % 10}", scale, marker="o")
+        _finish_curves(axes, label)
+
+    return _svg(f"runs-{key}", 5.2, 3.2, draw)
+
+
 def spectrogram_figure(spectrogram: Spectrogram) -> str:
     """Draw features over time; the picture itself is a PNG inside the SVG."""
     num_mels, num_frames = spectrogram.features.shape

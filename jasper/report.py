@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from jasper.errors import MissingExtraError
-from jasper.figures import Spectrogram, loss_figure, rate_figure, spectrogram_figure
+from jasper.figures import (
+    Curves,
+    Spectrogram,
+    loss_figure,
+    rate_figure,
+    runs_figure,
+    spectrogram_figure,
+)
 from jasper.metrics import Edit, align
 from jasper.types import ErrorCounts, Score, ScoredUtterance
 
@@ -124,6 +132,54 @@ def write_training_report(
         **_score_values(score),
     )
     _write(path, page)
+
+
+def seeds_table(
+    rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Mapping[str, float]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Names of columns and the cells of runs that differ by their seed, the last row being what they share.
+
+    rows: `seed`, `step`, `directory` and, as in `summary` (`mean`, `deviation`), dev_wer, dev_cer, dev_loss.
+    """
+    names = {"dev_wer": "dev WER", "dev_cer": "dev CER", "dev_loss": "dev loss"}
+    measures = [measure for measure in names if measure in summary]
+    cells = [
+        (
+            str(row["seed"]),
+            *(_measure(m, row[m]) for m in measures),
+            f"{row['step']:,}",
+            Path(row["directory"]).name,
+        )
+        for row in rows
+    ]
+    shared = (f"{_measure(m, summary[m]['mean'])} ± {_measure(m, summary[m]['deviation'])}" for m in measures)
+    columns = ("seed", *(names[measure] for measure in measures), "steps", "run")
+    return columns, [*cells, ("mean ± deviation", *shared, "", "")]
+
+
+def write_seeds_report(
+    path: str | Path,
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Mapping[str, float]],
+    curves: Mapping[str, Curves],
+) -> None:
+    """Write a page of HTML that needs no other file: `seeds_table` and the dev curves, by name of the run.
+
+    Raises MissingExtraError without jinja2 or matplotlib.
+    """
+    columns, cells = seeds_table(rows, summary)
+    figures = (
+        runs_figure(curves, "dev_wer", "dev WER (%)", 100),
+        runs_figure(curves, "dev_loss", "dev loss"),
+    )
+    _write(path, _render("seeds_report.html", title=title, columns=columns, rows=cells, figures=figures))
+
+
+def _measure(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if name == "dev_loss" else _percent(value)
 
 
 def _counts_dict(words: ErrorCounts, characters: ErrorCounts) -> dict[str, Any]:

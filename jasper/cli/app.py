@@ -22,7 +22,7 @@ from jasper.cli.output import (
 from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from jasper.config import JoinConfig
+    from jasper.config import Config, JoinConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,6 +85,10 @@ def train(
         list[str] | None, typer.Argument(metavar="[key=value]...", help="Such as train.epochs=50.")
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Start anew even if train.out has checkpoints.")] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="0,1,2 or their number: a run each in train.out/seed-N, mean and deviation."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up.
@@ -98,6 +102,9 @@ def train(
     settings = load_config(config, overrides or [])
     again = shlex.join(["jasper", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
     with long_work(f"{again} (from the last checkpoint)"):
+        if seeds is not None:
+            _train_seeds(settings, seeds, fresh, as_json)
+            return
         from jasper.train import train as run_training
 
         result = run_training(settings, resume=not fresh)
@@ -284,6 +291,17 @@ def pull(
     else:
         rows = [(key, model.language, model.wer, model.licence) for key, model in PUBLIC.items()]
         print_table("public weights", ("name", "language", "published WER, %", "licence"), rows)
+
+
+def _train_seeds(settings: Config, text: str, fresh: bool, as_json: bool) -> None:
+    from jasper.report import seeds_table
+    from jasper.train.seeds import parse_seeds, train_seeds
+
+    result = train_seeds(settings, parse_seeds(text), resume=not fresh)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    print_table(f"{result.directory / 'seeds.html'}", *seeds_table(result.rows(), result.summary()))
 
 
 def _make_folder(path: Path) -> None:
