@@ -154,7 +154,7 @@ def seeds_table(
     ]
     shared = (f"{_measure(m, summary[m]['mean'])} ± {_measure(m, summary[m]['deviation'])}" for m in measures)
     columns = ("seed", *(names[measure] for measure in measures), "steps", "run")
-    return columns, [*cells, ("mean ± deviation", *shared, "", "")]
+    return columns, [*cells, ("mean ± SD", *shared, "", "")]
 
 
 def write_seeds_report(

@@ -18,11 +18,12 @@ from typing import Any
 import soundfile
 import torch
 
-from jasper.bundle import atomic_file
 from jasper.config import Config
 from jasper.errors import CheckpointError, Interrupted, JasperError, ManifestError
+from jasper.storage import atomic_file, open_binary
 from jasper.train.log import say
 from jasper.train.run import Run
+from jasper.types import Location
 
 FILE = "run.json"
 
@@ -165,16 +166,16 @@ def _ask_git(directory: Path, *words: str) -> str | None:
     return done.stdout.strip()
 
 
-def _digest(path: Path) -> dict[str, Any]:
+def _digest(place: Location) -> dict[str, Any]:
     """SHA-256 and number of lines of a manifest."""
     digest, lines = hashlib.sha256(), 0
     try:
-        with path.open("rb") as file:
+        with open_binary(place) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
                 lines += block.count(b"\n")
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise ManifestError(f"{place}: cannot be read: {error.strerror or error}") from None
     return {"sha256": digest.hexdigest(), "lines": lines}
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import atomic_file
 from jasper.config import Config
 from jasper.errors import CheckpointError, ConfigError
 from jasper.report import write_seeds_report
+from jasper.storage import atomic_file
 from jasper.train.log import read_log, say
 from jasper.train.loop import TrainResult, train
 

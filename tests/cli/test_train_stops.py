@@ -95,8 +95,8 @@ def test_a_log_that_does_not_fit_on_the_disk_is_kept(tmp_path, corpus):
 
 def test_a_log_row_that_does_not_fit_on_the_disk(tmp_path, corpus):
     run = tmp_path / "run"
-    train(recipe(corpus, run, train={"epochs": 10, "max_steps": 50}))
-    file = write_recipe(tmp_path / "recipe.yaml", corpus, run, train={"epochs": 10})
+    train(recipe(corpus, run, train={"epochs": 60, "max_steps": 300}))
+    file = write_recipe(tmp_path / "recipe.yaml", corpus, run, train={"epochs": 60})
     before = contents(run)
     finished = run_jasper("train", file, file_size=(run / "log.jsonl").stat().st_size + 300)
     assert_fault(finished, run / "log.jsonl", "could not be written: File too large")

@@ -34,7 +34,7 @@ def test_a_run_each_that_is_the_run_of_that_seed_alone(tmp_path, corpus, dev):
     assert f"{100 * wer['mean']:.2f} % ± {100 * wer['deviation']:.2f} %" in page
     again = run_jasper("train", file, "--seeds", "0,3,4")
     assert again.code == 0
-    assert "mean ± deviation" in again.stdout
+    assert "mean ± SD" in again.stdout
 
 
 def test_what_was_stopped_goes_on_and_what_is_finished_stays(tmp_path, corpus):
