@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from jasper.config import BlockConfig, NetworkConfig
 from jasper.nn.convolution import Convolution, time_major
@@ -22,6 +23,7 @@ class Jasper(nn.Module):
     def __init__(self, config: NetworkConfig, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # whether training computes each block again in place of keeping its inside
         self.blocks = nn.ModuleList()
         width = num_features
         dense_widths: list[int] = []
@@ -49,10 +51,13 @@ class Jasper(nn.Module):
             assert isinstance(module, Block)
             if module.config.residual == "dense":
                 dense_inputs.append(x)
-                sources: Sequence[Tensor] = dense_inputs
+                sources: Sequence[Tensor] = tuple(dense_inputs)
             else:
                 sources = [x]
-            x, lengths = module(x, lengths, sources)
+            if self.recompute and torch.is_grad_enabled():
+                x, lengths = checkpoint(module, x, lengths, sources, use_reentrant=False)
+            else:
+                x, lengths = module(x, lengths, sources)
         logits = self.head(x).transpose(1, 2)
         wide = torch.promote_types(logits.dtype, torch.float32)
         return logits.to(wide).log_softmax(dim=-1), lengths

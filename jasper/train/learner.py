@@ -39,6 +39,7 @@ class Learner:
         double = self.precision == torch.float64
         torch.manual_seed(config.train.seed % 2**63)
         self.network = build_network(config.model).to(device, torch.float64 if double else None).train()
+        self.network.recompute = config.train.activation_checkpointing
         self.features = TorchFeatures(config.features, feature_precision(device)).to(device).train()
         self.start: Start | None = None
         if fresh and config.init_from is not None:
