@@ -167,6 +167,9 @@ class TextConfig(Section):
         repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if repeated:
             raise ValueError(f"labels are given twice: {repeated}")
+        long = next((label for label in self.labels if len(label) != 1), None)
+        if self.subwords is None and long is not None:
+            raise ValueError(f"label {long!r} is not one character, and there are no subwords")
         if self.subwords and len(self.subwords.scores) != len(self.labels):
             raise ValueError(f"{len(self.subwords.scores)} scores for {len(self.labels)} labels")
         return self

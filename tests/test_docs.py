@@ -11,7 +11,7 @@ from jasper.cli.app import app
 from jasper.recipe import load_config, presets
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "architecture.md")
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def commands():
@@ -26,6 +26,11 @@ def commands():
 @pytest.mark.parametrize(("document", "words"), list(commands()))
 def test_documents_and_code_agree(document, words):
     """The superseded system's documents named settings and commands that its code did not have."""
+    check_command(document, words)
+
+
+def check_command(document, words):
+    """Parse a command as the command line would, and load the configuration of a training."""
     command = typer.main.get_command(app)
     context = typer.Context(command)
     while hasattr(command, "commands"):

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jasper.errors import ModelError
+from jasper.errors import CheckpointError, JasperError, ModelError
 
 if TYPE_CHECKING:
     from jasper.convert.checkpoint import Checkpoint
@@ -36,7 +36,8 @@ def convert(
     `kind` is the source's, found from its content when not given; `to` the destination's, by its ending
     .pt, .nemo or .ckpt, else a model directory. `config` is the configuration (ours, NVIDIA's or the model
     zoo's) where the source does not hold it; `ema` takes averaged weights when the source has them.
-    Raises ModelError for a file that does not fit, and nothing is written then.
+    Raises ModelError or ConfigError for a file that does not fit, CheckpointError for a place that cannot be
+    written; nothing is written then.
     """
     start, end = Path(source), Path(destination)
     kind = kind or kind_of(start)
@@ -46,7 +47,13 @@ def convert(
             raise ModelError(f"{name!r} is no kind of checkpoint; known are {', '.join(FORMATS)}")
     read: Callable[[Path, Path | None, bool], Checkpoint] = import_module(FORMATS[kind]).read
     write: Callable[[Path, Checkpoint], Path] = import_module(FORMATS[to]).write
-    return write(end, read(start, Path(config) if config else None, ema))
+    checkpoint = read(start, Path(config) if config else None, ema)
+    try:
+        return write(end, checkpoint)
+    except JasperError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{end}: cannot be written: {error.strerror or error}") from None
 
 
 def kind_of(path: Path) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,14 @@ class Checkpoint(NamedTuple):
 
     config: ModelConfig
     weights: Weights
+
+
+def open_checkpoint(path: Path) -> BinaryIO:
+    """Open a file to read. Raises ModelError when it cannot be opened."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
 
 
 def rename(names: Sequence[str], rules: Sequence[Rule], source: str) -> dict[str, str]:

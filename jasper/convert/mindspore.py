@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasper.bundle import Weights
-from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
+from jasper.convert.checkpoint import (
+    Checkpoint,
+    Rule,
+    from_shared,
+    open_checkpoint,
+    rename,
+    to_shared,
+    warn_of_front_end,
+)
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config
 from jasper.convert.protobuf import field, fields
 from jasper.convert.shapes import model_from_shapes
@@ -51,7 +59,7 @@ _NORM_FIELDS = {
 
 def read(path: Path, config: Path | None, ema: bool) -> Checkpoint:
     """Read a `.ckpt`; without `config` (the zoo's YAML, or ours) the network is read from the shapes."""
-    with path.open("rb") as file:
+    with open_checkpoint(path) as file:
         try:
             message = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             tensors = _read_tensors(message, str(path))

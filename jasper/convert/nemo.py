@@ -74,16 +74,18 @@ def write(path: Path, checkpoint: Checkpoint) -> Path:
         tensors[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
-    members = {CONFIG: yaml.safe_dump(write_model(model), sort_keys=False, allow_unicode=True).encode()}
+    raw = yaml.safe_dump(write_model(model), sort_keys=False, allow_unicode=True)
+    members = {CONFIG: io.BytesIO(raw.encode())}
     if model.text.subwords:
-        members[TOKENIZER_FILE] = write_pieces(model.text)
-        members[VOCABULARY_FILE] = "\n".join(map(piece_of, model.text.labels)).encode()
-    members[WEIGHTS] = buffer.getvalue()
+        members[TOKENIZER_FILE] = io.BytesIO(write_pieces(model.text))
+        members[VOCABULARY_FILE] = io.BytesIO("\n".join(map(piece_of, model.text.labels)).encode())
+    members[WEIGHTS] = buffer
     with atomic_file(path) as temporary, tarfile.open(temporary, "w") as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(f"./{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+            info.size = content.seek(0, io.SEEK_END)
+            content.seek(0)
+            tar.addfile(info, content)
     return path
 
 

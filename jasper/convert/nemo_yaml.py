@@ -116,6 +116,8 @@ def _read_text(
             f"{source}: its tokenizer is a {tokenizer.get('type')!r}; only SentencePiece's is known"
         )
     name = str(tokenizer.get("model_path", "")).removeprefix("nemo:")
+    if name not in members:  # older releases kept the path of the machine that trained
+        name = next((member for member in members if member.endswith(TOKENIZER_FILE)), name)
     if name not in members:
         raise ModelError(f"{source}: the tokenizer {name!r} is not in the archive")
     return read_pieces(members[name], f"{source}: {name}")

@@ -9,10 +9,18 @@ import numpy as np
 import yaml
 
 from jasper.bundle import Weights
-from jasper.convert.checkpoint import Checkpoint, Rule, from_shared, rename, to_shared, warn_of_front_end
+from jasper.convert.checkpoint import (
+    Checkpoint,
+    Rule,
+    from_shared,
+    open_checkpoint,
+    rename,
+    to_shared,
+    warn_of_front_end,
+)
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config, write_config
 from jasper.convert.shapes import model_from_shapes
-from jasper.convert.torch_file import import_torch, load, named_tensors, plain
+from jasper.convert.torch_file import import_torch, load, named_tensors
 from jasper.errors import ModelError
 from jasper.storage import atomic_file
 
@@ -45,8 +53,11 @@ def write(path: Path, checkpoint: Checkpoint) -> Path:
     of a front end that it cannot have.
     """
     torch = import_torch()
-    if any(block.squeeze or (block.stride > 1 < block.repeat) for block in checkpoint.config.network.blocks):
-        raise ModelError(f"{path}: NVIDIA has no squeeze-and-excitation and no block that strides last")
+    blocks, text = checkpoint.config.network.blocks, checkpoint.config.text
+    if text.subwords or any(block.squeeze or block.stride > 1 < block.repeat for block in blocks):
+        raise ModelError(
+            f"{path}: NVIDIA has no squeeze-and-excitation, no stride but a block's first, no subwords"
+        )
     warn_of_front_end(checkpoint.config.features, NVIDIA_FIXED, "NVIDIA")
     raw = write_config(checkpoint.config)
     state = {}
@@ -56,8 +67,8 @@ def write(path: Path, checkpoint: Checkpoint) -> Path:
         if name.endswith(".running_var"):
             state[their_name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
     content: dict[str, Any] = {"epoch": 0, "step": 0, "state_dict": state, "ema_state_dict": state}
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
     with atomic_file(path.with_suffix(".yaml")) as temporary:
         temporary.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
@@ -65,7 +76,7 @@ def write(path: Path, checkpoint: Checkpoint) -> Path:
 
 def _read_state(path: Path, ema: bool) -> Weights:
     """The weights under shared names; averaged ones if asked for and there."""
-    with plain(path) as file:
+    with open_checkpoint(path) as file:
         content = load(file, str(path))
     content = content if isinstance(content, dict) else {}
     state = (content.get("ema_state_dict") if ema else None) or content.get("state_dict")

@@ -98,8 +98,9 @@ def write_block(block: BlockConfig, kernel: str) -> dict[str, Any]:
         "dropout": block.dropout,
         "residual": block.residual != "none",
         "residual_dense": block.residual == "dense",
-        "separable": block.separable,
     }
+    if block.separable:  # NVIDIA's Jasper does not know the word
+        raw["separable"] = True
     if block.squeeze:
         raw |= {"se": True, "se_reduction_ratio": block.squeeze, "se_context_size": -1}
     if block.stride > 1 and block.repeat > 1:
@@ -141,7 +142,7 @@ def write_front_end(features: FeatureConfig, num_mels: str) -> dict[str, Any]:
         "window": "none" if features.window == "rectangular" else features.window,
         "n_fft": features.n_fft,
         num_mels: features.num_mels,
-        "normalize": None if features.normalize == "none" else features.normalize,
+        "normalize": features.normalize,
         "preemph": features.preemphasis,
         "lowfreq": features.fmin,
         "highfreq": features.fmax,

@@ -6,7 +6,6 @@ import io
 import pickletools
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from jasper.bundle import Weights
@@ -90,11 +89,3 @@ def _pickle_fault(file: IO[bytes], size: int) -> str:
     largest = max((n for _, n, _ in pickletools.genops(file) if isinstance(n, int)), default=0)
     excess = largest > max(size, 1_000_000)
     return f"it claims {largest:,} of something in a file of {size:,} bytes" if excess else ""
-
-
-def plain(path: Path) -> BinaryIO:
-    """Open a file for `load`. Raises ModelError when it cannot be opened."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from None

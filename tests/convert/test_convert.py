@@ -15,7 +15,7 @@ from jasper.convert import FORMATS, convert, kind_of
 from jasper.convert.nemo_yaml import NEMO_FIXED
 from jasper.convert.nvidia_yaml import NVIDIA_FIXED
 from jasper.engines import load_engine
-from jasper.errors import ModelError
+from jasper.errors import CheckpointError, ModelError
 
 COMMAND = Path(sys.executable).with_name("jasper")
 GOLDEN_FILES = {
@@ -113,12 +113,28 @@ def test_a_checkpoint_goes_from_toolkit_to_toolkit_without_a_stop(golden, tmp_pa
     np.testing.assert_array_equal(log_probs, expected)
 
 
-@pytest.mark.parametrize(("blocks", "suffix"), [(QUARTZNET, ".ckpt"), (CITRINET, ".ckpt"), (CITRINET, ".pt")])
-def test_a_network_that_a_toolkit_cannot_run_is_not_written(tmp_path, blocks, suffix):
-    model = write_model(tmp_path / "model", model_config(blocks))
+@pytest.mark.parametrize(
+    ("blocks", "text", "suffix"),
+    [
+        (QUARTZNET, None, ".ckpt"),
+        (CITRINET, None, ".ckpt"),
+        (CITRINET, None, ".pt"),
+        (QUARTZNET, SUBWORDS, ".pt"),
+    ],
+)
+def test_a_network_that_a_toolkit_cannot_run_is_not_written(tmp_path, blocks, text, suffix):
+    model = write_model(tmp_path / "model", model_config(blocks, text))
     with pytest.raises(ModelError, match=rf"x\{suffix}"):
         convert(model, tmp_path / f"x{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.filterwarnings("ignore:.*front end")
+@pytest.mark.parametrize("name", ["x.pt", "x.nemo", "x.ckpt"])
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path, name):
+    model = write_model(tmp_path / "model", model_config(JASPER))
+    with pytest.raises(CheckpointError, match=rf"{name}: cannot be written: No such file"):
+        convert(model, tmp_path / "none" / name)
 
 
 @pytest.mark.slow

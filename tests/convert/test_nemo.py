@@ -151,6 +151,13 @@ def test_what_cannot_be_converted_names_itself(with_config, tmp_path, edit, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_labels_of_several_letters_need_a_tokenizer(with_config):
+    """The phonemes of NeMo's aligners, which nothing here could spell."""
+    labels = ["AH0", *"abcdefghijklmnopqrstuvwxyz'"]
+    with pytest.raises(JasperError, match="'AH0' is not one character"):
+        with_config(lambda raw: raw["decoder"].update(vocabulary=labels))
+
+
 @pytest.mark.parametrize("missing", ["model_config.yaml", "model_weights.ckpt"])
 def test_an_archive_without_one_of_its_files_is_an_error(members, tmp_path, missing):
     rest = {name: content for name, content in members.items() if name != missing}
