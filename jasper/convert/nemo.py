@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -143,7 +144,7 @@ def _read_members(path: Path) -> Mapping[str, bytes]:
             with tarfile.open(fileobj=limited, mode="r|") as tar:
                 files = (member for member in tar if member.isfile())
                 return {member.name.removeprefix("./"): _read_member(tar, member) for member in files}
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise ModelError(f"{path}: not a .nemo archive, or damaged: {error}") from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import jasper
 from jasper.convert import convert
@@ -194,11 +198,26 @@ def test_a_declared_size_is_not_believed(tmp_path, kind, mode):
     if mode == "w":
         path.write_bytes(content)
     else:
-        import gzip
-
         path.write_bytes(gzip.compress(content))
     with pytest.raises(ModelError, match=r"x\.nemo"):
         convert(path, tmp_path / "out", kind="nemo")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    place=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+    kept=st.floats(0, 1),
+    mode=st.sampled_from(["w", "w:gz"]),
+)
+def test_damage_is_an_error_or_other_numbers(members, tmp_path_factory, place, bit, kept, mode):
+    """A bit flipped, the end cut off: never another exception than ours."""
+    path = pack(tmp_path_factory.mktemp("fuzz") / "x.nemo", members, mode)
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content[: int(len(content) * kept)] if kept < 0.7 else content)
+    with contextlib.suppress(JasperError):
+        convert(path, path.with_name("out"), kind="nemo")
 
 
 def test_yaml_that_unfolds_is_refused(members, tmp_path):
