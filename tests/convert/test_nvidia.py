@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import jasper
 from jasper.convert import convert
@@ -92,6 +93,24 @@ def test_a_converted_model_has_nvidias_labels_and_front_end(golden, tmp_path):
     assert "".join(config.text.labels) == " abcdefghijklmnopqrstuvwxyz'"
     assert config.features == NVIDIA_FEATURES
     assert (config.features.log_offset, config.features.frame_count) == (1e-20, "ceil")
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_what_is_written_has_the_names_and_numbers_of_nvidias_own_file(golden, checkpoint, tmp_path, ema):
+    """Its code loads a state dict strictly, so no name may be missing and none may be more."""
+    yaml_file = golden / "nvidia_jasper.yaml"
+    directory = convert(golden / "nvidia_jasper.pt", tmp_path / "m", config=yaml_file, ema=ema)
+    written = torch.load(convert(directory, tmp_path / "x.pt"), weights_only=True)
+    theirs = checkpoint["ema_state_dict" if ema else "state_dict"]
+    for state in ("state_dict", "ema_state_dict"):
+        assert set(written[state]) == set(theirs)
+        for name, value in theirs.items():
+            found = written[state][name]
+            assert (found.shape, found.dtype) == (value.shape, value.dtype), name
+            assert name.endswith("num_batches_tracked") or torch.equal(found, value), name
+    ours, original = (yaml.safe_load(path.read_text()) for path in (tmp_path / "x.yaml", yaml_file))
+    assert ours["labels"] == original["labels"]
+    assert ours["jasper"] == original["jasper"]
 
 
 @pytest.mark.parametrize("state", ["state_dict", "ema_state_dict"])
