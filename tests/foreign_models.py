@@ -23,6 +23,7 @@ CITRINET = (
     BlockConfig(filters=16, kernel=5, separable=True, squeeze=8),
     BlockConfig(filters=16, kernel=11, repeat=3, stride=2, residual="plain", separable=True, squeeze=8),
     BlockConfig(filters=16, kernel=13, repeat=2, residual="plain", separable=True, squeeze=4),
+    BlockConfig(filters=16, kernel=7, stride=2, residual="plain", separable=True, squeeze=8),
     BlockConfig(filters=24, kernel=9, separable=True, squeeze=8),
 )
 PIECES = (" ⁇ ", " the", " t", "he", "ing", " ", *"abcdefghijklmnopqrstuvwxyz")

@@ -27,6 +27,7 @@ from jasper.convert.checkpoint import (
 )
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config
 from jasper.convert.protobuf import field, fields
+from jasper.convert.settings import is_citrinets
 from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ModelError
 from jasper.storage import atomic_file
@@ -76,7 +77,7 @@ def read(path: Path, config: Path | None, ema: bool) -> Checkpoint:
 def write(path: Path, checkpoint: Checkpoint) -> Path:
     """Write a `.ckpt` with the zoo's names. It has Jasper alone: other networks raise ModelError."""
     blocks = checkpoint.config.network.blocks
-    if any(block.separable or block.squeeze or block.stride > 1 < block.repeat for block in blocks):
+    if any(block.separable or is_citrinets(block) for block in blocks):
         raise ModelError(f"{path}: the MindSpore model zoo has Jasper alone, no separable convolutions")
     warn_of_front_end(checkpoint.config.features, NVIDIA_FIXED, "The model zoo")
     with atomic_file(path) as temporary, temporary.open("wb") as file:

@@ -19,6 +19,7 @@ from jasper.convert.checkpoint import (
     warn_of_front_end,
 )
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config, write_config
+from jasper.convert.settings import is_citrinets
 from jasper.convert.shapes import model_from_shapes
 from jasper.convert.torch_file import import_torch, load, named_tensors
 from jasper.errors import ModelError
@@ -54,10 +55,8 @@ def write(path: Path, checkpoint: Checkpoint) -> Path:
     """
     torch = import_torch()
     blocks, text = checkpoint.config.network.blocks, checkpoint.config.text
-    if text.subwords or any(block.squeeze or block.stride > 1 < block.repeat for block in blocks):
-        raise ModelError(
-            f"{path}: NVIDIA has no squeeze-and-excitation, no stride but a block's first, no subwords"
-        )
+    if text.subwords or any(map(is_citrinets, blocks)):
+        raise ModelError(f"{path}: NVIDIA's code has no subwords and none of Citrinet's blocks")
     warn_of_front_end(checkpoint.config.features, NVIDIA_FIXED, "NVIDIA")
     raw = write_config(checkpoint.config)
     state = {}

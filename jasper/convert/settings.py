@@ -63,6 +63,7 @@ _FEATURE_WITHOUT_EFFECT = {
     "cutout_augment", "rng", "nb_augmentation_prob", "nb_max_freq", "use_torchaudio", "stft_conv",
     "stft_exact_pad", "use_grads", "int_values", "params",
 }  # fmt: skip
+_MAX_SAMPLES = 1_000_000_000
 # The smallest numbers of float32, by the names that NeMo has for them.
 _GUARDS = {"tiny": 2.0**-126, "eps": 2.0**-23}
 
@@ -103,9 +104,15 @@ def write_block(block: BlockConfig, kernel: str) -> dict[str, Any]:
         raw["separable"] = True
     if block.squeeze:
         raw |= {"se": True, "se_reduction_ratio": block.squeeze, "se_context_size": -1}
-    if block.stride > 1 and block.repeat > 1:
+    if block.stride > 1 and is_citrinets(block):
         raw |= {"stride_last": True, "residual_mode": "stride_add"}
     return raw
+
+
+def is_citrinets(block: BlockConfig) -> bool:
+    """Whether it has squeeze-and-excitation, or a stride beside other convolutions, as Citrinet's."""
+    beside = block.repeat > 1 or block.residual != "none"
+    return block.squeeze is not None or (block.stride > 1 and beside)
 
 
 def read_front_end(raw: Raw, base: FeatureConfig, source: str) -> dict[str, Any]:
@@ -117,8 +124,8 @@ def read_front_end(raw: Raw, base: FeatureConfig, source: str) -> dict[str, Any]
     rate = _number(settings["sample_rate"], source)
     if rate <= 0:
         raise ConfigError(f"{source}: sample_rate is {rate}")
-    window = raw.get("n_window_size") or int(rate * _number(raw.get("window_size") or 0.02, source))
-    hop = raw.get("n_window_stride") or int(rate * _number(raw.get("window_stride") or 0.01, source))
+    window = _samples(raw.get("n_window_size"), raw.get("window_size"), 0.02 * rate, rate, source)
+    hop = _samples(raw.get("n_window_stride"), raw.get("window_stride"), 0.01 * rate, rate, source)
     settings["window_ms"], settings["hop_ms"] = 1000 * window / rate, 1000 * hop / rate
     settings["n_fft"] = raw.get("n_fft") or 2 ** max(0, math.ceil(math.log2(max(window, 1))))
     kind = raw.get("window", base.window)
@@ -181,11 +188,22 @@ def _single(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
+def _samples(count: Any, seconds: Any, default: float, rate: float, source: str) -> int:
+    """A length in samples, cut off as both toolkits do, from a count or else from seconds."""
+    samples = _number(count, source) if count else _number(seconds, source) * rate if seconds else default
+    if samples > _MAX_SAMPLES:
+        raise ConfigError(f"{source}: a window or its step is of {samples:,.0f} samples")
+    return int(samples)
+
+
 def _number(value: Any, source: str) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{source}: {value!r:.40} is no number") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{source}: {value!r:.40} is no number")
+    return number
 
 
 def _seconds(num_samples: int, rate: int) -> float:

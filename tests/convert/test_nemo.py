@@ -220,6 +220,26 @@ def test_damage_is_an_error_or_other_numbers(members, tmp_path_factory, place, b
         convert(path, path.with_name("out"), kind="nemo")
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    data=st.data(),
+    value=st.sampled_from(
+        [None, -1, 0, 3, 2**70, 1e308, float("inf"), float("nan"), "x", "${a.b}", [], [2], {"a": 1}, True]
+    ),
+)
+def test_a_setting_of_any_value_is_an_error_at_most(members, tmp_path_factory, data, value):
+    raw = yaml.safe_load(members["model_config.yaml"])
+    place = data.draw(
+        st.sampled_from([raw, raw["preprocessor"], raw["encoder"], raw["decoder"], *raw["encoder"]["jasper"]])
+    )
+    key = data.draw(st.sampled_from([*place, "n_window_size", "window_stride", "kernel_size_factor", "se"]))
+    place[key] = value
+    spoilt = {**members, "model_config.yaml": yaml.safe_dump(raw).encode()}
+    folder = tmp_path_factory.mktemp("fuzz")
+    with contextlib.suppress(JasperError):
+        convert(pack(folder / "x.nemo", spoilt), folder / "out")
+
+
 def test_yaml_that_unfolds_is_refused(members, tmp_path):
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     spoilt = {**members, "model_config.yaml": laughs.encode()}
