@@ -56,5 +56,6 @@ def _as_nemo(block: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     work = json.load(sys.stdin)
+    torch.set_num_threads(work["threads"])
     step = NemoStep(work["blocks"], work["num_labels"], work["device"], work["bf16"])
     print(json.dumps(time_steps(step, work["random"], work["device"])))

@@ -33,6 +33,7 @@ def summarize(rounds: Sequence[Work], names: Sequence[str], work: Work) -> Work:
     return {
         "network": work["network"],
         "device": torch.cuda.get_device_name() if work["device"] == "cuda" else "cpu",
+        "threads": work["threads"],
         "rounds": len(rounds),
         "matmul_gflops": {kind: value and value / 1e9 for kind, value in peak.items()},
         "measured": rows,
@@ -44,7 +45,8 @@ def as_text(result: Work) -> str:
     """A table for the terminal."""
     peak = {kind: f"{value:,.0f}" if value else "-" for kind, value in result["matmul_gflops"].items()}
     lines = [
-        f"{result['network']} on {result['device']}, medians of {result['rounds']} rounds; "
+        f"{result['network']} on {result['device']}, {result['threads']} threads, "
+        f"medians of {result['rounds']} rounds; "
         f"matrix product: fp32 {peak['fp32']}, bf16 {peak['bf16']} GFLOP/s",
         "            audio s/s   utt/s  s/step     MiB  padding  of fp32  of bf16",
     ]

@@ -59,6 +59,7 @@ def parse_options() -> argparse.Namespace:
         "--batch-seconds", type=float, help="padded audio in a batch; default 64, on cuda 800"
     )
     parser.add_argument("--steps", type=int, default=1, help="measured steps a round")
+    parser.add_argument("--threads", type=int, help="of the CPU; with 1, times are the thread's own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nemo", metavar="PYTHON", help="a Python that has NeMo")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of ours")
@@ -84,6 +85,7 @@ def start_worker(name: str, work: Work, python: str) -> Work:
 def run_worker(name: str, work: Work) -> Work:
     """What a worker prints: times and memory of its steps; `peak` the machine's FLOP a second."""
     device = work["device"]
+    torch.set_num_threads(work["threads"])
     if name == "peak":
         return {
             "fp32": matmul_peak(torch.float32, device),

@@ -39,6 +39,7 @@ def workload(options: argparse.Namespace) -> Work:
         "network": options.network,
         "settings": settings,
         "device": options.device,
+        "threads": options.threads or torch.get_num_threads(),
         "blocks": [block.model_dump() for block in expand(config.network.blocks)],
         "num_labels": len(config.text.labels),
         "bf16": pick_precision("auto", torch.device(options.device)) == torch.bfloat16,
