@@ -121,6 +121,22 @@ def train(
 
 
 @app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="Folder of a training, under way or ended.")],
+    once: Annotated[bool, typer.Option(help="Print one screen and end.")] = False,
+) -> None:
+    """Show how a training goes: loss, speed, memory, dev scores, samples. Ctrl-C ends the view alone."""
+    from jasper.recipe import read_yaml
+    from jasper.train.view import watch as watch_run
+
+    settings = read_yaml(run / "config.yaml")
+    try:
+        watch_run(run, settings["train"]["epochs"], follow=not once)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
 def average(
     sources: Annotated[
         list[Path], typer.Argument(help="Training runs, checkpoint files, model directories.")

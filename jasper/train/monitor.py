@@ -15,6 +15,7 @@ from jasper.train.place import Place
 from jasper.train.ranks import Ranks
 from jasper.train.step import Outcome
 from jasper.train.tally import Tally
+from jasper.train.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Monitor:
         self.skipped = 0  # steps in a row that moved nothing
         self.num_faults = 0  # utterances left out because they could not be used
         self._unread: Made | None = None
+        self._usage = Usage()
+        self._audio_since = 0.0  # s, since the last row of usage
         self.restart_clock()
 
     def say(self, message: str) -> None:
@@ -79,10 +82,15 @@ class Monitor:
             self._report_skip(made.step, "the gradient is not finite", ids)
         else:
             self.skipped = 0
-            self._audio += made.tally.num_samples / self.config.features.sample_rate
+            audio = made.tally.num_samples / self.config.features.sample_rate
+            self._audio += audio
+            self._audio_since += audio
         if made.step % self.config.train.log_steps == 0:
             row = {"epoch": made.place.end, "loss": self.loss, "learning_rate": made.rate, "grad_norm": norm}
             self.log.row(made.step, **row)
+            if self.ranks.main and self._usage.due():
+                self.log.row(made.step, **self._usage.measure(self._audio_since))
+                self._audio_since = 0.0
 
     def report_faults(self, step: int, faults: Sequence[str]) -> None:
         """Log utterances that cannot be used in a step; TrainingError where `data.on_error` is stop."""

@@ -165,7 +165,7 @@ def test_a_fault_of_one_rank_ends_all(tmp_path, corpus):
     (tmp_path / "dev-03.wav").write_bytes(b"not audio")
     codes, raised = finish(*start(2, train, recipe(corpus, tmp_path / "run", data={"dev": [str(dev)]})))
     assert codes == [2, 2]
-    assert {kind for kind, _ in raised.values()} == {AudioError, RankError}
+    assert [kind for kind, _ in raised.values()] == [AudioError, AudioError]
 
 
 def _one_sleeps():
