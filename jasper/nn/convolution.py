@@ -18,8 +18,9 @@ class Convolution(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, C, T) to (B, filters, T'), time-major in memory; x of another layout is copied."""
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.weight.dtype
+        device, dtype = x.device.type, self.weight.dtype
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
         shape = (self.stride[0], int(self.padding[0]), self.dilation[0], self.groups)
         y: Tensor = _Convolve.apply(time_major(x).to(dtype), self.weight, dtype, shape)  # type: ignore[no-untyped-call]
         return y if self.bias is None else y + self.bias.to(dtype)[:, None]
