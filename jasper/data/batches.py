@@ -19,11 +19,12 @@ def epoch_steps(
     its longest. Every utterance is in exactly one batch; the steps come in random order. All batches of a
     step are of like duration, so that ranks that work on one each end at the same time. In the last one cut,
     batches may be halved to give everyone a share; with too few utterances for that, some are empty.
-    Durations are blurred by 5 % first, so the same utterances do not meet in every epoch.
+    Durations are blurred by 2 % first, so the same utterances do not meet in every epoch; 5 % would pad 4 to
+    5 % of the audio of LibriSpeech where 2 % pads 2 to 3 %.
     """
     rng = np.random.default_rng((seed, epoch, 0x20))
     exact = np.asarray(durations, dtype=np.float64)
-    order = np.argsort(exact * rng.uniform(0.95, 1.05, exact.size), kind="stable")
+    order = np.argsort(exact * rng.uniform(0.98, 1.02, exact.size), kind="stable")
     batches = cut_batches(exact, order, config.batch_size, config.batch_seconds)
     steps = [batches[start : start + batches_a_step] for start in range(0, len(batches), batches_a_step)]
     if steps:

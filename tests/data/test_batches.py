@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from jasper.config import DataConfig
 from jasper.data.batches import cut_batches, epoch_steps
+from jasper.data.manifest import read_table
+from jasper.recipe import load_config
 
 durations = st.lists(st.floats(0.0, 40.0), max_size=80)
 limits = st.builds(DataConfig, batch_size=st.integers(1, 20), batch_seconds=st.floats(1.0, 200.0))
@@ -123,3 +125,11 @@ def test_the_last_step_is_shared_out():
     sizes = sorted(sorted(map(len, step)) for step in epoch_steps([2.0] * 48, config, 0, 0, 8))
     assert sizes == [[2] * 8, [4] * 8]
     assert epoch_steps([2.0], config, 0, 0, 3) == [[[0], [], []]]
+
+
+@pytest.mark.parametrize("preset", ["small", "jasper10x5dr"])
+def test_less_than_three_percent_of_librispeech_is_padding(speech, preset):
+    seconds = read_table(speech / "librispeech-train-clean-5" / "train.jsonl").durations
+    steps = epoch_steps(seconds, load_config(preset).data, 0, 0)
+    held = sum(len(batch) * seconds[batch].max() for step in steps for batch in step)
+    assert 1 - seconds.sum() / held < 0.03
