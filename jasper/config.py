@@ -294,7 +294,7 @@ class TrainConfig(Section):
     threads: PositiveInt | None = None  # of the CPU; default: all
     seed: Count = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # 0 switches it off
-    # Keep only what goes from block to block and compute the rest again in the backward pass: a third more
+    # Keep only what goes from block to block and compute the rest again in the backward pass: more
     # time, a fraction of the memory.
     activation_checkpointing: bool = False
     max_skipped: Count = 10  # batches in a row whose loss is not finite, before training stops
