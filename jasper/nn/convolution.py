@@ -92,7 +92,9 @@ def weight_gradient(grad: Tensor, x: Tensor, kernel: int, dilation: int) -> Tens
     rows = x.new_zeros(batch * period + 2 * padding, channels)
     rows[padding : padding + batch * period].view(batch, period, -1)[:, :steps] = x.transpose(1, 2)
     columns = grad.new_zeros(filters, batch, period)
-    columns[:, :, :steps] = grad.transpose(0, 1)
+    # Row by row PyTorch transposes in blocks; all at once it walks through memory, four times as long.
+    for row, own in enumerate(grad):
+        columns[:, row, :steps] = own
     taps = x.new_empty(filters, kernel, channels)
     for tap in range(kernel):
         first = tap * dilation
