@@ -280,6 +280,20 @@ class AdaptConfig(Section):
         return range(num_blocks if self.freeze == "encoder" else 0)
 
 
+class LossConfig(Section):
+    """What is added to the CTC loss of an utterance."""
+
+    # Weight of consistency (CR-CTC, Yao et al. 2024, arXiv 2410.05101; 0.2 there): every utterance is seen
+    # twice, under other masks of SpecAugment and other dropout, and each view learns the other's posteriors.
+    # A step takes twice as long. The paper hides 2.5 times as much in time with it (augment.time_masks).
+    consistency: NonNegative = 0.0
+
+    @property
+    def num_views(self) -> int:
+        """How often an utterance is seen in a step."""
+        return 2 if self.consistency else 1
+
+
 class TrainConfig(Section):
     """The run itself."""
 
@@ -322,6 +336,7 @@ class Config(ModelConfig):
     adapt: AdaptConfig = AdaptConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()

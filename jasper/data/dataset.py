@@ -22,12 +22,12 @@ T = TypeVar("T", np.float32, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One utterance, ready: wave (N,), tokens, and what SpecAugment hides."""
+    """One utterance, ready: wave (N,), tokens, and what SpecAugment hides in each view of it."""
 
     id: str
     wave: FloatArray
     tokens: IntArray
-    spans: Spans
+    views: tuple[Spans, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Batch:
     """Examples padded together; `lengths` in samples, `token_lengths` in tokens.
 
     Either waves (B, N), or features (B, F, T) where the workers compute them, and then waves is (B, 0).
-    tokens (B, U) padded with 0, freq_spans and time_spans (B, num_masks, 2).
+    tokens (B, U) padded with 0, freq_spans and time_spans (V, B, num_masks, 2) of V views.
     `faults` are the utterances that could not be used, with the reason.
     """
 
@@ -107,9 +107,12 @@ class TrainingSet:
             noise = rng.standard_normal(wave.size, dtype=np.float32)
             wave = wave + np.float32(config.features.dither) * noise
         frames = num_frames(config.features, wave.size)
-        spans = self.augmenter.draw_spans(config.features.num_mels, frames, rng)
+        views = tuple(
+            self.augmenter.draw_spans(config.features.num_mels, frames, rng)
+            for _ in range(config.loss.num_views)
+        )
         tokens = np.array(self.tokenizer.encode(self.normalize(utterance.text)), dtype=np.int64)
-        return Example(utterance.id, wave, tokens, spans)
+        return Example(utterance.id, wave, tokens, views)
 
     def batch(self, utterances: Sequence[Utterance], epoch: int) -> Batch:
         """Make one batch; what cannot be read is left out and named in `faults`."""
@@ -140,15 +143,16 @@ def collate(examples: Sequence[Example], faults: tuple[str, ...] = ()) -> Batch:
     """Pad examples together, to the longest of them."""
     waves = [example.wave for example in examples]
     tokens = [example.tokens for example in examples]
-    no_spans = np.zeros((0, 0, 2), dtype=np.int64)
+    views = list(zip(*(example.views for example in examples), strict=True))
+    no_spans = np.zeros((0, 0, 0, 2), dtype=np.int64)
     return Batch(
         ids=tuple(example.id for example in examples),
         waves=_pad(waves, np.float32),
         lengths=np.array([wave.size for wave in waves], dtype=np.int64),
         tokens=_pad(tokens, np.int64),
         token_lengths=np.array([row.size for row in tokens], dtype=np.int64),
-        freq_spans=np.stack([e.spans.freq for e in examples]) if examples else no_spans,
-        time_spans=np.stack([e.spans.time for e in examples]) if examples else no_spans,
+        freq_spans=np.array([[spans.freq for spans in view] for view in views]) if examples else no_spans,
+        time_spans=np.array([[spans.time for spans in view] for view in views]) if examples else no_spans,
         faults=faults,
     )
 

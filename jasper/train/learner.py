@@ -19,7 +19,7 @@ from jasper.train.adapt import Start, hold_still, parameter_groups, start_from
 from jasper.train.average import MovingAverage
 from jasper.train.checkpoint import State
 from jasper.train.gradients import GradientSums
-from jasper.train.loss import ctc_losses
+from jasper.train.loss import training_losses
 from jasper.train.optimizers import build_optimizer
 from jasper.train.ranks import Ranks
 from jasper.train.statistics import NormStatistics
@@ -64,21 +64,22 @@ class Learner:
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def forward(self, batch: Batch) -> Tensor:
-        """The CTC losses (B,) of a batch, augmented on the device."""
+        """The losses (B,) of a batch, augmented on the device."""
         frames = num_frames(self.config.features, batch.lengths)
         if batch.features is None:
             features, lengths = self.features(self._there(batch.waves), self._there(batch.lengths))
         else:
             features, lengths = self._there(batch.features), self._there(frames)
-        features = hide_spans(features, self._there(batch.freq_spans), self._there(batch.time_spans))
+        spans = zip(self._there(batch.freq_spans), self._there(batch.time_spans), strict=True)
+        features = torch.cat([hide_spans(features, *view) for view in spans])
         mixed = self.precision in (torch.bfloat16, torch.float16)
         with torch.autocast(self.device.type, self.precision if mixed else None, enabled=mixed):
-            log_probs, _ = self.network(features.to(self.network.head.weight.dtype), lengths)
+            features = features.to(self.network.head.weight.dtype)
+            log_probs, _ = self.network(features, lengths.repeat(self.config.loss.num_views))
         # CTC wants lengths on the host, and would wait for the device to have them from there.
         steps = torch.from_numpy(self.config.network.num_steps(frames))
         token_lengths = torch.from_numpy(batch.token_lengths)
-        blank = len(self.config.text.labels)
-        return ctc_losses(log_probs, steps, self._there(batch.tokens), token_lengths, blank)
+        return training_losses(log_probs, steps, self._there(batch.tokens), token_lengths, self.config.loss)
 
     def no_losses(self) -> Tensor:
         """What `forward` gives for no utterance (0,)."""

@@ -55,8 +55,8 @@ def same(first: Example, second: Example) -> bool:
     pairs = (
         (first.wave, second.wave),
         (first.tokens, second.tokens),
-        (first.spans.freq, second.spans.freq),
-        (first.spans.time, second.spans.time),
+        (first.views[0].freq, second.views[0].freq),
+        (first.views[0].time, second.views[0].time),
     )
     return all(np.array_equal(a, b) for a, b in pairs)
 
@@ -72,8 +72,8 @@ def test_augmentation_is_new_in_every_epoch(utterances):
     epochs = [training_set.example(utterances[0], epoch) for epoch in range(6)]
     assert len({example.wave.size for example in epochs}) >= 5  # speed
     assert len({float(np.abs(example.wave).max()) for example in epochs}) == 6  # gain
-    assert len({example.spans.freq.tobytes() for example in epochs}) >= 5
-    assert len({example.spans.time.tobytes() for example in epochs}) >= 4
+    assert len({example.views[0].freq.tobytes() for example in epochs}) >= 5
+    assert len({example.views[0].time.tobytes() for example in epochs}) >= 4
     assert all(np.array_equal(example.tokens, epochs[0].tokens) for example in epochs)
 
 
@@ -105,7 +105,7 @@ def digests(config, manifest, order):
     training_set, utterances = TrainingSet(load_config(config)), read_manifest(manifest)[:20]
     for utterance in utterances[::order]:
         e = training_set.example(utterance, 2)
-        arrays = (e.wave, e.tokens, e.spans.freq, e.spans.time)
+        arrays = (e.wave, e.tokens, e.views[0].freq, e.views[0].time)
         yield hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 if __name__ == "__main__":
@@ -151,8 +151,8 @@ def test_a_batch_is_its_examples_padded(utterances):
         np.testing.assert_array_equal(batch.waves[row, :num], example.wave)
         assert not batch.waves[row, num:].any()
         np.testing.assert_array_equal(batch.tokens[row, :spelt], example.tokens)
-        np.testing.assert_array_equal(batch.freq_spans[row], example.spans.freq)
-        np.testing.assert_array_equal(batch.time_spans[row], example.spans.time)
+        np.testing.assert_array_equal(batch.freq_spans[0, row], example.views[0].freq)
+        np.testing.assert_array_equal(batch.time_spans[0, row], example.views[0].time)
 
 
 def losses(batch: Batch, steps_of: Config, blank: int) -> torch.Tensor:

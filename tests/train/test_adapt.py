@@ -142,7 +142,7 @@ def test_frozen_blocks_keep_nothing_for_the_backward_pass(tmp_path, corpus, sour
     )
     kept = [bytes_kept_for_the_backward_pass(run) for run in (free, half, head)]
     assert kept[1] < 0.5 * kept[0]
-    assert kept[2] < 0.2 * kept[0]
+    assert kept[2] < 0.3 * kept[0]  # the input of the head, and what CTC needs
     held = [
         {id(p) for group in run.learner.optimizer.param_groups for p in group["params"]}
         for run in (half, head)
