@@ -319,6 +319,25 @@ class TrainConfig(Section):
     samples: Count = 3  # hypotheses logged at each evaluation
 
 
+class DecodeConfig(Section):
+    """How log-probabilities become text. All but `search` is beam search's; scores are in nats."""
+
+    search: Literal["greedy", "beam"] = "greedy"
+    beam_width: PositiveInt = 64  # texts kept at each step
+    nbest: PositiveInt = 1
+    cutoff_top_n: PositiveInt = 40  # labels tried at each step, at most: the likeliest …
+    cutoff_prob: Annotated[float, Field(gt=0, le=1)] = 0.999  # … until they have this probability together
+    prune: Positive | None = 18.0  # texts so far below the best are dropped
+    lm: Path | None = None  # an n-gram model: ARPA or the binary of `jasper lm build`
+    lm_unit: Literal["word", "character"] = "word"
+    alpha: NonNegative = 0.5  # weight of the language model's natural log-probability
+    beta: float = 1.0  # added for each word (or character) that the language model scores
+    unknown: float = -8.0  # added for each word that the vocabulary lacks
+    lexicon: Path | None = None  # a word a line: no other words
+    hotwords: dict[str, float] = {}  # word or phrase -> what it adds
+    threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
+
+
 class ModelConfig(Section):
     """What a model directory holds in `config.yaml`: all that is needed to run the weights beside it."""
 

@@ -25,6 +25,10 @@ class ModelError(JasperError, ValueError):
     """A model directory or its weights that do not fit what they claim to be."""
 
 
+class LanguageModelError(JasperError, ValueError):
+    """A language model that cannot be read, made or used with these labels."""
+
+
 class CheckpointError(JasperError, OSError):
     """A checkpoint that could not be written or read."""
 

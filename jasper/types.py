@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +44,30 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One result of a search: `tokens[i]` was first emitted at encoder step `frames[i]`."""
+    """One result of a search: `tokens[i]` was first emitted at encoder step `frames[i]`.
+
+    A score is a natural logarithm: greedy search's of the best path, beam search's of all paths that spell
+    the tokens plus `added`, which is what language model, lexicon and hotwords add, weights included.
+    """
 
     tokens: tuple[int, ...]
     frames: tuple[int, ...]
-    score: float  # natural log of the probability of the best path
+    score: float
+    added: float = 0.0
+
+
+# (log_probs (B, T, V), lengths (B,)) to the best hypotheses of each row, best first.
+Search = Callable[[FloatArray, IntArray], list[list[Hypothesis]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, where it was said (s, half open) and how sure that is."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float  # 0 to 1: probability of its labels in these seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,7 @@ class Transcript:
     duration: float  # s
     score: float  # natural log, as in Hypothesis
     path: Path | None = None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,26 @@
 """Search: log-probabilities in, hypotheses out."""
 
-from jasper.decode.greedy import greedy
+from __future__ import annotations
 
-__all__ = ["greedy"]
+from collections.abc import Callable
+from importlib import import_module
+
+from jasper.config import DecodeConfig
+from jasper.decode.greedy import greedy
+from jasper.text import Tokenizer
+from jasper.types import Search
+
+__all__ = ["SEARCHES", "greedy", "make_search"]
+
+# name -> (module, function `(DecodeConfig, Tokenizer) -> Search`)
+SEARCHES: dict[str, tuple[str, str]] = {
+    "greedy": ("jasper.decode.greedy", "make"),
+    "beam": ("jasper.decode.beam", "make"),
+}
+
+
+def make_search(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
+    """Make the search that a configuration names ready; its files are read here."""
+    module, function = SEARCHES[config.search]
+    make: Callable[[DecodeConfig, Tokenizer], Search] = getattr(import_module(module), function)
+    return make(config, tokenizer)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from jasper.config import DecodeConfig
 from jasper.errors import ModelError
-from jasper.types import FloatArray, Hypothesis, IntArray
+from jasper.text import Tokenizer
+from jasper.types import FloatArray, Hypothesis, IntArray, Search
 
 
 def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothesis]:
@@ -16,11 +18,9 @@ def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothe
     Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
     """
     log_probs, lengths = np.asarray(log_probs), np.asarray(lengths)
-    _check_shapes(log_probs, lengths, blank)
+    peaks = checked_peaks(log_probs, lengths, blank)
     valid = np.arange(log_probs.shape[1]) < lengths[:, None]
     best = log_probs.argmax(axis=2)
-    peaks = np.where(valid, log_probs.max(axis=2), 0.0).astype(np.float64)
-    _check_numbers(peaks)
 
     changed = np.ones_like(valid)
     changed[:, 1:] = best[:, 1:] != best[:, :-1]
@@ -34,6 +34,23 @@ def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothe
         score = float(scores[row, length])
         hypotheses.append(Hypothesis(tuple(tokens.tolist()), tuple(frames.tolist()), score))
     return hypotheses
+
+
+def make(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
+    """The search of `jasper.decode.SEARCHES`: one hypothesis a row."""
+    return lambda log_probs, lengths: [[best] for best in greedy(log_probs, lengths, tokenizer.blank)]
+
+
+def checked_peaks(log_probs: FloatArray, lengths: IntArray, blank: int) -> NDArray[np.float64]:
+    """(B, T) the highest log-probability of every valid step, 0 past the end.
+
+    Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
+    """
+    _check_shapes(log_probs, lengths, blank)
+    valid = np.arange(log_probs.shape[1]) < lengths[:, None]
+    peaks = np.where(valid, log_probs.max(axis=2), 0.0).astype(np.float64)
+    _check_numbers(peaks)
+    return peaks
 
 
 def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:

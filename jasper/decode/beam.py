@@ -1,0 +1,202 @@
+"""Log-probabilities of a batch in, its N best hypotheses out: beam search, made ready once and run often."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from jasper.config import DecodeConfig
+from jasper.decode.align import align_tokens
+from jasper.decode.greedy import checked_peaks
+from jasper.decode.hotwords import hotword_automaton
+from jasper.decode.lexicon import Lexicon, spelt_lexicon
+from jasper.decode.prefixes import Float64Array, Fusion, Int32Array, Rule, Tree, search
+from jasper.errors import LanguageModelError
+from jasper.lm import load
+from jasper.lm.ngram import SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
+from jasper.text import Tokenizer
+from jasper.types import FloatArray, Hypothesis, IntArray
+
+SPACE_NAMES = (" ", "<space>", "|", "▁")  # how language models of characters write the space
+
+
+class BeamSearch:
+    """Prefix beam search with a language model, a lexicon and hotwords, each of them optional.
+
+    A text's score is ln P(text | sound) + alpha · ln P(text) by the language model + beta for each word
+    + `unknown` for each word outside the vocabulary + the weight of each hotword in it. With a beam that is
+    wide enough and nothing cut off, the hypotheses are exactly the texts of the highest scores.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: DecodeConfig,
+        *,
+        lm: NGram | None = None,
+        lexicon: Sequence[str] | None = None,
+        hotwords: Mapping[str, float] | None = None,
+    ) -> None:
+        """Make the search ready.
+
+        Raises LanguageModelError for a vocabulary that the labels cannot spell, TextError for such hotwords.
+        """
+        self.config = config
+        self.tokenizer = tokenizer
+        by_token = lm is not None and config.lm_unit == "character"
+        ngram = lm or _no_language_model()
+        vocabulary = list(lexicon) if lexicon is not None else [] if by_token else list(ngram.words[3:])
+        unknown = -math.inf if lexicon is not None else config.unknown if vocabulary else 0.0
+        hotwords = hotwords or {}
+        # A hotword is no unknown word, whatever the vocabulary.
+        named = {word for phrase in hotwords for word in phrase.split()} if vocabulary else set()
+        words = sorted({*vocabulary, *named})
+        self._rule = Rule(
+            beam_width=config.beam_width,
+            prune=math.inf if config.prune is None else config.prune,
+            alpha=config.alpha,
+            beta=config.beta,
+            unknown=unknown,
+            blank=tokenizer.blank,
+            separator=tokenizer.labels.index(" ") if " " in tokenizer.labels else -1,
+            by_token=by_token,
+            start=ngram.start,
+        )
+        automaton = hotword_automaton(hotwords, tokenizer)
+        trie = spelt_lexicon(words, tokenizer)
+        word_ids = np.array([ngram.ids.get(word, UNKNOWN) for word in words], np.int32)
+        self._fusion = Fusion(
+            ngram=ngram.table,
+            token_word=_token_words(ngram, tokenizer)
+            if by_token
+            else np.zeros(tokenizer.blank + 1, np.int32),
+            place_first=trie.first,
+            place_label=trie.label,
+            place_word=np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1).astype(np.int32),
+            place_expected=self._expected(trie, ngram, word_ids),
+            hot_next=automaton.next,
+            hot_bonus=automaton.bonus,
+            hot_expected=automaton.expected,
+        )
+
+    def __call__(self, log_probs: FloatArray, lengths: IntArray) -> list[list[Hypothesis]]:
+        """The N best hypotheses of each row, best first; each row's depend on its own valid steps alone.
+
+        log_probs: (B, T, V), natural logarithm. lengths: (B,), valid steps of each row.
+        Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
+        """
+        checked_peaks(log_probs, lengths, self.tokenizer.blank)
+        rows = [np.ascontiguousarray(row[:length]) for row, length in zip(log_probs, lengths, strict=True)]
+        threads = min(len(rows), self.config.threads or os.cpu_count() or 1)
+        if threads <= 1:
+            return [self._search(row) for row in rows]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self._search, rows))
+
+    def _search(self, log_probs: FloatArray) -> list[Hypothesis]:
+        tokens, num_tokens = self._cut(log_probs)
+        tried = np.full_like(log_probs, -math.inf)
+        for_step = np.arange(tokens.shape[1]) < num_tokens[:, None]
+        steps, columns = np.nonzero(for_step)
+        chosen = tokens[steps, columns]
+        tried[steps, chosen] = log_probs[steps, chosen]
+        tree, nodes, acoustic, added = search(tried, tokens, num_tokens, self._fusion, self._rule)
+        if not np.isfinite(added).any():
+            nodes, acoustic, added = self._complete_words(tree, nodes, acoustic)
+        best = np.argsort(-(acoustic + added), kind="stable")[: self.config.nbest]
+        return [
+            self._hypothesis(tree, int(nodes[index]), float(acoustic[index]), float(added[index]), log_probs)
+            for index in best
+            if math.isfinite(added[index])
+        ]
+
+    def _cut(self, log_probs: FloatArray) -> tuple[Int32Array, Int32Array]:
+        """The labels tried at each step, likely ones first (T, K), and how many they are (T,)."""
+        steps, classes = log_probs.shape
+        keep = min(self.config.cutoff_top_n, classes)
+        tokens = np.argsort(-log_probs, axis=1, kind="stable")[:, :keep]
+        before = np.exp(np.take_along_axis(log_probs, tokens, axis=1).astype(np.float64)).cumsum(axis=1)
+        num_tokens = 1 + (before[:, :-1] < self.config.cutoff_prob).sum(axis=1)
+        # The blank is always tried: without it a lexicon could leave no way on.
+        blank = self.tokenizer.blank
+        missing = np.flatnonzero(~((tokens == blank) & (np.arange(keep) < num_tokens[:, None])).any(axis=1))
+        tokens = np.hstack([tokens, np.full((steps, 1), blank)])
+        tokens[missing, num_tokens[missing]] = blank
+        num_tokens[missing] += 1
+        return tokens.astype(np.int32), num_tokens.astype(np.int32)
+
+    def _complete_words(
+        self, tree: Tree, nodes: Int32Array, acoustic: Float64Array
+    ) -> tuple[Int32Array, Float64Array, Float64Array]:
+        """Where a lexicon lets no hypothesis end as it is: the best ones without their unfinished word."""
+        shortened: dict[int, int] = {}
+        for index, node in enumerate(nodes.tolist()):
+            while tree.place[node] != 0:
+                node = int(tree.parent[node])
+            shortened.setdefault(node, index)
+        kept = list(shortened.values())
+        added = np.array([tree.exact[node] for node in shortened])
+        return np.array(list(shortened), np.int32), acoustic[kept], added
+
+    def _hypothesis(
+        self, tree: Tree, node: int, acoustic: float, added: float, log_probs: FloatArray
+    ) -> Hypothesis:
+        tokens = []
+        while node > 0:
+            tokens.append(int(tree.token[node]))
+            node = int(tree.parent[node])
+        tokens.reverse()
+        spans = align_tokens(log_probs, tokens, self.tokenizer.blank)
+        return Hypothesis(tuple(tokens), tuple(spans.starts.tolist()), acoustic + added, added)
+
+    def _expected(self, trie: Lexicon, ngram: NGram, word_ids: Int32Array) -> Float64Array:
+        """(P,) what the unfinished word will add at best, going by the words' unigrams."""
+        by_token = self._rule.by_token
+        alpha, beta = (0.0, 0.0) if by_token else (self.config.alpha, self.config.beta)
+        scores = alpha * ngram.table.log_prob[1 + word_ids].astype(np.float64) + beta
+        expected = trie.best_below(scores)
+        expected[0] = 0.0
+        expected[-1] = alpha * float(ngram.table.log_prob[1 + UNKNOWN]) + beta + self._rule.unknown
+        return expected
+
+
+def make(config: DecodeConfig, tokenizer: Tokenizer) -> BeamSearch:
+    """The search of `jasper.decode.SEARCHES`, with the files that the configuration names."""
+    return BeamSearch(
+        tokenizer,
+        config,
+        lm=load(config.lm) if config.lm else None,
+        lexicon=_read_words(config.lexicon) if config.lexicon else None,
+        hotwords=config.hotwords,
+    )
+
+
+def _read_words(path: Path) -> list[str]:
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LanguageModelError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    if not words:
+        raise LanguageModelError(f"{path}: the lexicon has no words")
+    return words
+
+
+def _no_language_model() -> NGram:
+    """Every word has the probability 1."""
+    zeros = np.zeros(len(SPECIAL_WORDS), np.float32)
+    ids = np.arange(len(SPECIAL_WORDS), dtype=np.int32)[:, None]
+    return from_levels(SPECIAL_WORDS, [Level(ids, zeros, zeros)])
+
+
+def _token_words(ngram: NGram, tokenizer: Tokenizer) -> Int32Array:
+    """(V,) the word of a character model for each label; the blank is none."""
+    names = [SPACE_NAMES if label == " " else (label,) for label in tokenizer.labels]
+    found = [next((ngram.ids[name] for name in choices if name in ngram.ids), UNKNOWN) for choices in names]
+    if not any(found):
+        raise LanguageModelError("the language model has none of the labels; is it one of words?")
+    return np.array([*found, UNKNOWN], np.int32)
