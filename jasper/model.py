@@ -10,37 +10,50 @@ import numpy as np
 
 from jasper.audio import read_audio
 from jasper.bundle import read_model_config
-from jasper.config import ModelConfig
-from jasper.decode import greedy
+from jasper.config import DecodeConfig, ModelConfig
+from jasper.decode import make_search
+from jasper.decode.words import words_of
 from jasper.directory import find_bundle
 from jasper.engines import Engine, load_engine
 from jasper.features import FeatureExtractor
 from jasper.text import Tokenizer, get_normalizer
-from jasper.types import FloatArray, Hypothesis, IntArray, Transcript
+from jasper.types import FloatArray, Hypothesis, IntArray, Transcript, Word
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What the network made of one wave: its hypothesis and log_probs (T', V), valid steps only."""
+    """What was made of one wave: the best hypotheses, best first, and log_probs (T', V), valid steps only."""
 
-    hypothesis: Hypothesis
+    hypotheses: tuple[Hypothesis, ...]
     log_probs: FloatArray
+
+    @property
+    def hypothesis(self) -> Hypothesis:
+        """The best one."""
+        return self.hypotheses[0]
 
 
 class Model:
     """A recognizer: a configuration and an engine that runs its network."""
 
-    def __init__(self, config: ModelConfig, engine: Engine) -> None:
+    def __init__(self, config: ModelConfig, engine: Engine, decode: DecodeConfig | None = None) -> None:
+        """Make a recognizer; without `decode` the search is greedy."""
         self.config = config
         self.engine = engine
         self.extractor = FeatureExtractor(config.features)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
+        self.search = make_search(decode or DecodeConfig(), self.tokenizer)
 
     @property
     def sample_rate(self) -> int:
         """Of the waves that the model takes, in Hz."""
         return self.config.features.sample_rate
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of sound that one step of the log-probabilities stands for."""
+        return self.config.features.hop_length / self.sample_rate * self.config.network.stride
 
     def features(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
         """Map waves, each (N,) at `sample_rate`, to features (B, num_mels, T) and lengths (B,) in frames."""
@@ -53,22 +66,36 @@ class Model:
     def recognize(self, waves: Sequence[FloatArray]) -> list[Recognition]:
         """Run a batch of waves; each gives what it gives alone, whatever stands beside it."""
         log_probs, lengths = self.log_probs(*self.features(waves))
-        hypotheses = greedy(log_probs, lengths, self.tokenizer.blank)
         return [
-            Recognition(hypothesis, log_probs[row, : lengths[row]])
-            for row, hypothesis in enumerate(hypotheses)
+            Recognition(tuple(hypotheses), log_probs[row, : lengths[row]])
+            for row, hypotheses in enumerate(self.search(log_probs, lengths))
         ]
 
-    def transcribe(self, audio: str | Path | FloatArray, *, channel: int | None = None) -> Transcript:
-        """Transcribe a file, or a wave (N,) at `sample_rate`. Raises AudioError for what cannot be read."""
+    def words(self, recognition: Recognition) -> tuple[Word, ...]:
+        """The words of the best hypothesis, with times and confidence."""
+        tokens, log_probs = recognition.hypothesis.tokens, recognition.log_probs
+        return words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
+
+    def transcribe(
+        self, audio: str | Path | FloatArray, *, channel: int | None = None, words: bool = False
+    ) -> Transcript:
+        """Transcribe a file, or a wave (N,) at `sample_rate`; `words` asks for their times and confidence.
+
+        Raises AudioError for what cannot be read.
+        """
         if isinstance(audio, (str, Path)):
             path: Path | None = Path(audio)
             wave = read_audio(audio, self.sample_rate, channel=channel)
         else:
             path, wave = None, np.asarray(audio, dtype=np.float32)
-        hypothesis = self.recognize([wave])[0].hypothesis
-        text = self.tokenizer.decode(hypothesis.tokens).strip()
-        return Transcript(text, wave.size / self.sample_rate, hypothesis.score, path)
+        recognition = self.recognize([wave])[0]
+        return Transcript(
+            self.tokenizer.decode(recognition.hypothesis.tokens).strip(),
+            wave.size / self.sample_rate,
+            recognition.hypothesis.score,
+            path,
+            self.words(recognition) if words else (),
+        )
 
     def transcribe_many(
         self, paths: Sequence[str | Path], *, channel: int | None = None
@@ -78,11 +105,14 @@ class Model:
             yield self.transcribe(path, channel=channel)
 
 
-def load(path: str | Path, engine: str = "auto", device: str = "auto") -> Model:
+def load(
+    path: str | Path, engine: str = "auto", device: str = "auto", decode: DecodeConfig | None = None
+) -> Model:
     """Load a model directory (or the best model of a training run).
 
-    `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto.
+    `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto,
+    `decode` how log-probabilities become text (greedily when not given).
     Raises ModelError when the directory is no model or its weights do not fit its configuration.
     """
     directory = find_bundle(path)
-    return Model(read_model_config(directory), load_engine(directory, engine, device))
+    return Model(read_model_config(directory), load_engine(directory, engine, device), decode)

@@ -32,7 +32,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     raw = _read_raw(source, seen=())
     for override in overrides:
-        raw = _merge(raw, _parse_override(override))
+        raw = _merge(raw, parse_override(override))
     return parse_config(Config, _over_model(raw), str(source))
 
 
@@ -102,7 +102,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parse_override(override: str) -> dict[str, Any]:
+def parse_override(override: str) -> dict[str, Any]:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise ConfigError(f"{override!r}: an override is section.key=value")

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jasper.cli import data
+from jasper.cli import data, lm
+from jasper.cli.decoding import (
+    Alpha,
+    BeamWidth,
+    Beta,
+    HotwordFile,
+    Hotwords,
+    LanguageModel,
+    LexiconFile,
+    Settings,
+    decode_config,
+    read_hotwords,
+)
 from jasper.cli.output import (
     AsJson,
     is_first_rank,
@@ -31,6 +43,7 @@ app = typer.Typer(
     help="Convolutional CTC speech recognition: train, evaluate and run Jasper and QuartzNet.",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(lm.app, name="lm")
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory, or a training run.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, or torch.")]
@@ -168,6 +181,14 @@ def evaluate(
     join_seed: Annotated[int, typer.Option(help="Which strings --join makes.")] = 0,
     exclude_speaker: Annotated[list[str] | None, typer.Option(help="Leave out; may be repeated.")] = None,
     only_speaker: Annotated[list[str] | None, typer.Option(help="Keep these alone.")] = None,
+    beam: BeamWidth = None,
+    lm_path: LanguageModel = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    lexicon: LexiconFile = None,
+    hotword: Hotwords = None,
+    hotwords: HotwordFile = None,
+    decode: Settings = None,
     channel: Channel = None,
     engine: EngineName = "auto",
     device: DeviceName = "auto",
@@ -180,6 +201,8 @@ def evaluate(
     from jasper.evaluate import evaluate as run_evaluation
     from jasper.model import load
 
+    phrases = read_hotwords(hotword, hotwords)
+    search = decode_config(beam, lm_path, alpha, beta, lexicon, phrases, decode)
     if out is not None:
         _make_folder(out)
     utterances = read_manifest(manifest)
@@ -188,7 +211,7 @@ def evaluate(
     if join:
         utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
     with long_work("run the command again"):
-        score = run_evaluation(load(model, engine, device), utterances, channel=channel)
+        score = run_evaluation(load(model, engine, device, search), utterances, channel=channel)
     if out is not None:
         report.write_score_lines(out / "utterances.jsonl", score)
         (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
@@ -203,28 +226,40 @@ def evaluate(
 def transcribe(
     model: ModelPath,
     audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3 files.")],
+    beam: BeamWidth = None,
+    lm_path: LanguageModel = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    lexicon: LexiconFile = None,
+    hotword: Hotwords = None,
+    hotwords: HotwordFile = None,
+    decode: Settings = None,
     channel: Channel = None,
     engine: EngineName = "auto",
     device: DeviceName = "auto",
+    words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
 ) -> None:
     """Print what is said in each file; a file that cannot be read is reported and the others go on."""
     from jasper.model import load
     from jasper.progress import track
 
+    phrases = read_hotwords(hotword, hotwords)
+    search = decode_config(beam, lm_path, alpha, beta, lexicon, phrases, decode)
     faults = 0
     with long_work("run the command again"):
-        loaded = load(model, engine, device)
+        loaded = load(model, engine, device, search)
         for path in track(audio, "transcribing"):
             try:
-                result = loaded.transcribe(path, channel=channel)
+                result = loaded.transcribe(path, channel=channel, words=words)
             except AudioError as error:
                 faults += 1
                 print(f"jasper: {' '.join(str(error).split())}", file=sys.stderr)
                 continue
             if as_json:
                 row = {"text": result.text, "duration": result.duration, "score": result.score}
-                print_json({"path": str(path), **row})
+                timed = {"words": [asdict(word) for word in result.words]} if words else {}
+                print_json({"path": str(path), **row, **timed})
             else:
                 typer.echo(result.text if len(audio) == 1 else f"{path}\t{result.text}")
     if faults:

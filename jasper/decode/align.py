@@ -59,6 +59,7 @@ def _fill(
     middle = len(path) // 2
     state = halfway(log_probs, states, blank, num_starts, num_ends, middle)
     _fill(path[: middle + 1], log_probs[: middle + 1], states[: state + 1], blank, num_starts, 1)
+    num_ends = min(num_ends, len(states) - state)
     _fill(path[middle:], log_probs[middle:], states[state:], blank, 1, num_ends)
     path[middle:] += state
 
@@ -85,21 +86,30 @@ def step(
 
 
 @compiled
+def last_state(scores: ScoreArray, num_ends: int) -> int:
+    """The best of the last states."""
+    best = len(scores) - num_ends
+    for state in range(best + 1, len(scores)):
+        if scores[state] > scores[best]:
+            best = state
+    return best
+
+
+@compiled
 def trace(
     log_probs: FloatArray, states: StateArray, blank: int, num_starts: int, num_ends: int
 ) -> StateArray:
     """The best path (T,) with all back-pointers in memory."""
     steps, count = len(log_probs), len(states)
-    before, after = np.full(count, -math.inf), np.empty(count)
-    before[:num_starts] = 0.0
+    before, after = np.empty(count), np.empty(count)
     back = np.zeros((steps, count), np.int8)
     for state in range(count):
-        before[state] += log_probs[0, states[state]]
+        before[state] = log_probs[0, states[state]] if state < num_starts else -math.inf
     for now in range(1, steps):
         step(log_probs[now], states, blank, before, after, back[now])
         before, after = after, before
     path = np.empty(steps, np.int64)
-    state = count - num_ends + int(np.argmax(before[count - num_ends :]))
+    state = last_state(before, num_ends)
     for now in range(steps - 1, -1, -1):
         path[now] = state
         state -= back[now, state]
@@ -112,12 +122,11 @@ def halfway(
 ) -> int:
     """The state of the best path at a step `middle` > 0, in memory linear in the number of states."""
     count = len(states)
-    before, after = np.full(count, -math.inf), np.empty(count)
-    before[:num_starts] = 0.0
+    before, after = np.empty(count), np.empty(count)
     back = np.zeros(count, np.int8)
     passed, passed_after = np.arange(count), np.empty(count, np.int64)
     for state in range(count):
-        before[state] += log_probs[0, states[state]]
+        before[state] = log_probs[0, states[state]] if state < num_starts else -math.inf
     for now in range(1, len(log_probs)):
         step(log_probs[now], states, blank, before, after, back)
         before, after = after, before
@@ -125,7 +134,7 @@ def halfway(
             for state in range(count):
                 passed_after[state] = passed[state - back[state]]
             passed, passed_after = passed_after, passed
-    return int(passed[count - num_ends + int(np.argmax(before[count - num_ends :]))])
+    return int(passed[last_state(before, num_ends)])
 
 
 @compiled

@@ -15,10 +15,10 @@ from jasper.decode.align import align_tokens
 from jasper.decode.greedy import checked_peaks
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
-from jasper.decode.prefixes import Float64Array, Fusion, Int32Array, Rule, Tree, search
+from jasper.decode.prefixes import Float64Array, Fusion, IndexArray, Rule, Tree, search
 from jasper.errors import LanguageModelError
 from jasper.lm import load
-from jasper.lm.ngram import SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
+from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
 from jasper.text import Tokenizer
 from jasper.types import FloatArray, Hypothesis, IntArray
 
@@ -49,6 +49,12 @@ class BeamSearch:
         self.config = config
         self.tokenizer = tokenizer
         by_token = lm is not None and config.lm_unit == "character"
+        if any(len(label) > 1 for label in tokenizer.labels) and (
+            (lm and not by_token) or lexicon or hotwords
+        ):
+            raise LanguageModelError(
+                "words, hotwords and word models need labels of one character; this network's are longer"
+            )
         ngram = lm or _no_language_model()
         vocabulary = list(lexicon) if lexicon is not None else [] if by_token else list(ngram.words[3:])
         unknown = -math.inf if lexicon is not None else config.unknown if vocabulary else 0.0
@@ -66,18 +72,19 @@ class BeamSearch:
             separator=tokenizer.labels.index(" ") if " " in tokenizer.labels else -1,
             by_token=by_token,
             start=ngram.start,
+            end=END,
         )
         automaton = hotword_automaton(hotwords, tokenizer)
         trie = spelt_lexicon(words, tokenizer)
-        word_ids = np.array([ngram.ids.get(word, UNKNOWN) for word in words], np.int32)
+        word_ids = np.array([ngram.ids.get(word, UNKNOWN) for word in words], np.int64)
         self._fusion = Fusion(
             ngram=ngram.table,
             token_word=_token_words(ngram, tokenizer)
             if by_token
-            else np.zeros(tokenizer.blank + 1, np.int32),
+            else np.zeros(tokenizer.blank + 1, np.int64),
             place_first=trie.first,
             place_label=trie.label,
-            place_word=np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1).astype(np.int32),
+            place_word=np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1).astype(np.int64),
             place_expected=self._expected(trie, ngram, word_ids),
             hot_next=automaton.next,
             hot_bonus=automaton.bonus,
@@ -109,13 +116,14 @@ class BeamSearch:
         if not np.isfinite(added).any():
             nodes, acoustic, added = self._complete_words(tree, nodes, acoustic)
         best = np.argsort(-(acoustic + added), kind="stable")[: self.config.nbest]
-        return [
+        found = [
             self._hypothesis(tree, int(nodes[index]), float(acoustic[index]), float(added[index]), log_probs)
             for index in best
             if math.isfinite(added[index])
         ]
+        return found or [Hypothesis((), (), -math.inf)]
 
-    def _cut(self, log_probs: FloatArray) -> tuple[Int32Array, Int32Array]:
+    def _cut(self, log_probs: FloatArray) -> tuple[IndexArray, IndexArray]:
         """The labels tried at each step, likely ones first (T, K), and how many they are (T,)."""
         steps, classes = log_probs.shape
         keep = min(self.config.cutoff_top_n, classes)
@@ -128,11 +136,11 @@ class BeamSearch:
         tokens = np.hstack([tokens, np.full((steps, 1), blank)])
         tokens[missing, num_tokens[missing]] = blank
         num_tokens[missing] += 1
-        return tokens.astype(np.int32), num_tokens.astype(np.int32)
+        return tokens.astype(np.int64), num_tokens.astype(np.int64)
 
     def _complete_words(
-        self, tree: Tree, nodes: Int32Array, acoustic: Float64Array
-    ) -> tuple[Int32Array, Float64Array, Float64Array]:
+        self, tree: Tree, nodes: IndexArray, acoustic: Float64Array
+    ) -> tuple[IndexArray, Float64Array, Float64Array]:
         """Where a lexicon lets no hypothesis end as it is: the best ones without their unfinished word."""
         shortened: dict[int, int] = {}
         for index, node in enumerate(nodes.tolist()):
@@ -141,7 +149,7 @@ class BeamSearch:
             shortened.setdefault(node, index)
         kept = list(shortened.values())
         added = np.array([tree.exact[node] for node in shortened])
-        return np.array(list(shortened), np.int32), acoustic[kept], added
+        return np.array(list(shortened), np.int64), acoustic[kept], added
 
     def _hypothesis(
         self, tree: Tree, node: int, acoustic: float, added: float, log_probs: FloatArray
@@ -154,7 +162,7 @@ class BeamSearch:
         spans = align_tokens(log_probs, tokens, self.tokenizer.blank)
         return Hypothesis(tuple(tokens), tuple(spans.starts.tolist()), acoustic + added, added)
 
-    def _expected(self, trie: Lexicon, ngram: NGram, word_ids: Int32Array) -> Float64Array:
+    def _expected(self, trie: Lexicon, ngram: NGram, word_ids: IndexArray) -> Float64Array:
         """(P,) what the unfinished word will add at best, going by the words' unigrams."""
         by_token = self._rule.by_token
         alpha, beta = (0.0, 0.0) if by_token else (self.config.alpha, self.config.beta)
@@ -193,10 +201,10 @@ def _no_language_model() -> NGram:
     return from_levels(SPECIAL_WORDS, [Level(ids, zeros, zeros)])
 
 
-def _token_words(ngram: NGram, tokenizer: Tokenizer) -> Int32Array:
+def _token_words(ngram: NGram, tokenizer: Tokenizer) -> IndexArray:
     """(V,) the word of a character model for each label; the blank is none."""
     names = [SPACE_NAMES if label == " " else (label,) for label in tokenizer.labels]
     found = [next((ngram.ids[name] for name in choices if name in ngram.ids), UNKNOWN) for choices in names]
     if not any(found):
         raise LanguageModelError("the language model has none of the labels; is it one of words?")
-    return np.array([*found, UNKNOWN], np.int32)
+    return np.array([*found, UNKNOWN], np.int64)

@@ -30,7 +30,7 @@ class _Node:
 class HotwordAutomaton:
     """H states over V outputs; state 0 is where a word begins."""
 
-    next: NDArray[np.int32]  # (H, V)
+    next: NDArray[np.int64]  # (H, V)
     bonus: NDArray[np.float64]  # (H,) added on arrival
     expected: NDArray[np.float64]  # (H,) of the phrases that have begun
 
@@ -47,7 +47,7 @@ def hotword_automaton(weights: Mapping[str, float], tokenizer: Tokenizer) -> Hot
         _add(nodes, [*space, *labels, *space], weight)
     order = _link(nodes)
     num_outputs = tokenizer.blank + 1
-    following = np.zeros((len(nodes), num_outputs), np.int32)
+    following = np.zeros((len(nodes), num_outputs), np.int64)
     for number in order:
         node = nodes[number]
         if number:
@@ -96,5 +96,5 @@ def _begun(automaton: HotwordAutomaton, space: list[int]) -> HotwordAutomaton:
     swap = np.arange(len(automaton.bonus))
     swap[0], swap[begin] = begin, 0
     return HotwordAutomaton(
-        swap[automaton.next[swap]].astype(np.int32), automaton.bonus[swap], automaton.expected[swap]
+        swap[automaton.next[swap]].astype(np.int64), automaton.bonus[swap], automaton.expected[swap]
     )

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasper.compiled import compiled
-from jasper.lm.ngram import END, UNKNOWN, NodeTable, advance
+from jasper.lm.ngram import UNKNOWN, NodeTable, advance
 from jasper.types import FloatArray
 
-Int32Array = NDArray[np.int32]
+IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
 Float64Array = NDArray[np.float64]
 
 
@@ -27,12 +27,12 @@ class Fusion(NamedTuple):
     """Tables that score texts. A place is a node of the lexicon's trie; 0 is between two words."""
 
     ngram: NodeTable
-    token_word: Int32Array  # (V,) the language model's word for each label, where it predicts labels
-    place_first: Int32Array  # (P + 1,) the children of place i are places first[i] to first[i + 1]
-    place_label: Int32Array  # (P,) the label that leads to a place; the last place is "in an unknown word"
-    place_word: Int32Array  # (P,) the language model's word that ends here; -1 where none does
+    token_word: IndexArray  # (V,) the language model's word for each label, where it predicts labels
+    place_first: IndexArray  # (P + 1,) the children of place i are places first[i] to first[i + 1]
+    place_label: IndexArray  # (P,) the label that leads to a place; the last place is "in an unknown word"
+    place_word: IndexArray  # (P,) the language model's word that ends here; -1 where none does
     place_expected: Float64Array  # (P,) score that the best word through here may be expected to add
-    hot_next: Int32Array  # (H, V) automaton of the hotwords
+    hot_next: IndexArray  # (H, V) automaton of the hotwords
     hot_bonus: Float64Array  # (H,) added on arrival
     hot_expected: Float64Array  # (H,) expected of the hotword that has begun
 
@@ -49,19 +49,20 @@ class Rule(NamedTuple):
     separator: int  # the label between words; -1 where there is none
     by_token: bool  # the language model predicts labels, not words
     start: int  # state of the language model before the first word
+    end: int  # its word for the end of the sentence
 
 
 class Tree(NamedTuple):
-    """Every prefix that was ever kept; number 0 is the empty one."""
+    """Every prefix that was ever kept; number 0 is the empty one. `new_tree` makes the arrays."""
 
-    parent: Int32Array
-    token: Int32Array  # last label
-    child: Int32Array  # first of its continuations, -1 for none
-    sibling: Int32Array  # the next continuation of the same parent
-    slot: Int32Array  # where in the beam it is, -1 where it is not
-    place: Int32Array
-    state: Int32Array  # of the language model, after the complete words
-    hot: Int32Array
+    parent: IndexArray
+    token: IndexArray  # last label
+    child: IndexArray  # first of its continuations, -1 for none
+    sibling: IndexArray  # the next continuation of the same parent
+    slot: IndexArray  # where in the beam it is, -1 where it is not
+    place: IndexArray
+    state: IndexArray  # of the language model, after the complete words
+    hot: IndexArray
     exact: Float64Array
     estimate: Float64Array
 
@@ -69,7 +70,7 @@ class Tree(NamedTuple):
 class Beam(NamedTuple):
     """The prefixes kept at one step, with log-probabilities of their alignments up to there."""
 
-    node: Int32Array
+    node: IndexArray
     blank: Float64Array  # of those that end in a blank
     label: Float64Array  # of those that end in the last label
 
@@ -77,8 +78,8 @@ class Beam(NamedTuple):
 class Pool(NamedTuple):
     """What may come next: the prefixes kept, then their continuations that are not among them."""
 
-    slot: Int32Array  # of the prefix that is continued
-    token: Int32Array
+    slot: IndexArray  # of the prefix that is continued
+    token: IndexArray
     label: Float64Array
     rank: Float64Array
 
@@ -150,14 +151,14 @@ def finish(fusion: Fusion, rule: Rule, tree: Tree, node: int) -> float:
         exact += added
         if rule.separator >= 0:
             exact += fusion.hot_bonus[fusion.hot_next[tree.hot[node], rule.separator]]
-    score, _ = advance(fusion.ngram, state, END)
+    score, _ = advance(fusion.ngram, state, rule.end)
     return float(exact + rule.alpha * score)
 
 
 @compiled
-def kth_largest(values: Float64Array, k: int) -> float:
-    """The k-th largest value, k from 1 (Hoare's selection); the array is reordered."""
-    low, high, wanted = 0, len(values) - 1, k - 1
+def kth_largest(values: Float64Array, size: int, k: int) -> float:
+    """The k-th largest of the first `size` values, k from 1 (Hoare's selection); they are reordered."""
+    low, high, wanted = 0, size - 1, k - 1
     while low < high:
         pivot = values[(low + high) // 2]
         left, right = low, high
@@ -177,29 +178,6 @@ def kth_largest(values: Float64Array, k: int) -> float:
         else:
             break
     return float(values[wanted])
-
-
-@compiled
-def new_tree(size: int, rule: Rule) -> Tree:
-    """A tree of the empty prefix, with room for `size`."""
-    tree = Tree(
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.int32),
-        np.empty(size, np.float64),
-        np.empty(size, np.float64),
-    )
-    tree.parent[0] = tree.child[0] = tree.sibling[0] = -1
-    tree.token[0] = rule.blank
-    tree.slot[0] = tree.place[0] = tree.hot[0] = 0
-    tree.state[0] = rule.start
-    tree.exact[0] = tree.estimate[0] = 0.0
-    return tree
 
 
 @compiled
@@ -239,8 +217,8 @@ def stay(row: FloatArray, beam: Beam, count: int, tree: Tree, rule: Rule, follow
 
 @compiled
 def spread(
-    row: FloatArray, tokens: Int32Array, beam: Beam, count: int, following: Beam,
-    pool: Pool, child_slot: Int32Array, tree: Tree, fusion: Fusion, rule: Rule,
+    row: FloatArray, tokens: IndexArray, num_tokens: int, beam: Beam, count: int, following: Beam,
+    pool: Pool, child_slot: IndexArray, tree: Tree, fusion: Fusion, rule: Rule,
 ) -> int:  # fmt: skip
     """Each prefix with each label after it: to the beam where that is kept already, else to the pool."""
     size = count
@@ -248,7 +226,8 @@ def spread(
         node = beam.node[slot]
         total = log_add(beam.blank[slot], beam.label[slot])
         place, state, hot, exact = tree.place[node], tree.state[node], tree.hot[node], tree.exact[node]
-        for token in tokens:
+        for place_of_token in range(num_tokens):
+            token = tokens[place_of_token]
             if token == rule.blank:
                 continue
             label = row[token] + (beam.blank[slot] if token == tree.token[node] else total)
@@ -268,27 +247,35 @@ def spread(
 
 
 @compiled
-def threshold(ranks: Float64Array, scratch: Float64Array, rule: Rule) -> tuple[float, int]:
-    """The lowest rank that is kept, and how many prefixes of exactly that rank are."""
-    lowest = max(ranks.max() - rule.prune, -math.inf)
-    size = 0
-    for rank in ranks:
-        if rank >= lowest and rank > -math.inf:
-            scratch[size] = rank
-            size += 1
-    if size <= rule.beam_width:
+def threshold(ranks: Float64Array, size: int, scratch: Float64Array, rule: Rule) -> tuple[float, int]:
+    """The lowest of the first `size` ranks that is kept, and how many prefixes of exactly that rank are."""
+    best = -math.inf
+    for entry in range(size):
+        best = max(best, ranks[entry])
+    lowest = best - rule.prune
+    below = size
+    for entry in range(size):
+        if ranks[entry] >= lowest and ranks[entry] > -math.inf:
+            scratch[size - below] = ranks[entry]
+            below -= 1
+    if size - below <= rule.beam_width:
         return lowest, rule.beam_width
-    lowest = kth_largest(scratch[:size], rule.beam_width)
-    return lowest, rule.beam_width - int(np.sum(ranks > lowest))
+    lowest = kth_largest(scratch, size - below, rule.beam_width)
+    ties = rule.beam_width
+    for entry in range(size):
+        ties -= ranks[entry] > lowest
+    return lowest, ties
 
 
 @compiled
-def mark_children(beam: Beam, count: int, tree: Tree, child_slot: Int32Array, mark: bool) -> None:
-    """Write into the table (slot, label) -> slot which prefixes of the beam continue another, or wipe it."""
+def link_children(beam: Beam, count: int, tree: Tree, child_slot: IndexArray) -> None:
+    """Write which prefixes of the beam continue another into the table (slot, label) -> slot."""
+    for slot in range(count):
+        child_slot[slot, :] = -1
     for slot in range(count):
         node = beam.node[slot]
         if node > 0 and tree.slot[tree.parent[node]] >= 0:
-            child_slot[tree.slot[tree.parent[node]], tree.token[node]] = slot if mark else -1
+            child_slot[tree.slot[tree.parent[node]], tree.token[node]] = slot
 
 
 @compiled
@@ -322,9 +309,38 @@ def keep(
 
 
 @compiled
+def run(
+    log_probs: FloatArray, tokens: IndexArray, num_tokens: IndexArray, fusion: Fusion, rule: Rule,
+    tree: Tree, beam: Beam, following: Beam, pool: Pool, scratch: Float64Array, child_slot: IndexArray,
+    count: int, nodes: int,
+) -> int:  # fmt: skip
+    """The steps of `search`, from `count` prefixes in `beam` on; it has as many at the end as returned.
+
+    (The numbers come from outside: numba would compile each loop for the literal 1 and once more for others.)
+    """
+    for step in range(log_probs.shape[0]):
+        if count == 0:  # every way on had the probability 0
+            break
+        row = log_probs[step]
+        stay(row, beam, count, tree, rule, following)
+        link_children(beam, count, tree, child_slot)
+        size = spread(
+            row, tokens[step], num_tokens[step], beam, count, following, pool, child_slot, tree, fusion, rule
+        )
+        for slot in range(count):
+            total = log_add(following.blank[slot], following.label[slot])
+            pool.rank[slot] = total + tree.estimate[following.node[slot]]
+        lowest, ties = threshold(pool.rank, size, scratch, rule)
+        count, nodes = keep(pool, size, count, lowest, ties, following, beam, tree, nodes, fusion, rule)
+    for slot in range(count):
+        pool.label[slot] = log_add(beam.blank[slot], beam.label[slot])
+        pool.rank[slot] = finish(fusion, rule, tree, beam.node[slot])
+    return count
+
+
 def search(
-    log_probs: FloatArray, tokens: Int32Array, num_tokens: Int32Array, fusion: Fusion, rule: Rule
-) -> tuple[Tree, Int32Array, Float64Array, Float64Array]:
+    log_probs: FloatArray, tokens: IndexArray, num_tokens: IndexArray, fusion: Fusion, rule: Rule
+) -> tuple[Tree, IndexArray, Float64Array, Float64Array]:
     """Search one utterance: the tree, the prefixes left at its end, their acoustic and their added scores.
 
     log_probs: (T, V), -inf for the labels that are not tried. tokens: (T, K), the labels tried at each step,
@@ -332,33 +348,29 @@ def search(
     """
     steps, classes = log_probs.shape
     width = rule.beam_width
-    tree = new_tree(steps * width + 1, rule)
-    beam = Beam(np.empty(width, np.int32), np.empty(width), np.empty(width))
-    following = Beam(np.empty(width, np.int32), np.empty(width), np.empty(width))
     room = width * (tokens.shape[1] + 1)
-    pool = Pool(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room))
-    scratch = np.empty(room)
-    child_slot = np.full((width, classes), -1, np.int32)
+    tree = new_tree(steps * width + 1, rule)
+    beam, following = new_beam(width), new_beam(width)
     beam.node[0], beam.blank[0], beam.label[0] = 0, 0.0, -math.inf
-    count, nodes = 1, 1
-    for step in range(steps):
-        if count == 0:  # every way on had the probability 0
-            break
-        row = log_probs[step]
-        stay(row, beam, count, tree, rule, following)
-        mark_children(beam, count, tree, child_slot, True)
-        size = spread(
-            row, tokens[step, : num_tokens[step]], beam, count, following,
-            pool, child_slot, tree, fusion, rule,
-        )  # fmt: skip
-        mark_children(beam, count, tree, child_slot, False)
-        for slot in range(count):
-            total = log_add(following.blank[slot], following.label[slot])
-            pool.rank[slot] = total + tree.estimate[following.node[slot]]
-        lowest, ties = threshold(pool.rank[:size], scratch, rule)
-        count, nodes = keep(pool, size, count, lowest, ties, following, beam, tree, nodes, fusion, rule)
-    acoustic, added = np.empty(count), np.empty(count)
-    for slot in range(count):
-        acoustic[slot] = log_add(beam.blank[slot], beam.label[slot])
-        added[slot] = finish(fusion, rule, tree, beam.node[slot])
-    return tree, beam.node[:count], acoustic, added
+    pool = Pool(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room), np.empty(room))
+    child_slot = np.empty((width, classes), np.int64)
+    count = run(
+        log_probs, tokens, num_tokens, fusion, rule,
+        tree, beam, following, pool, np.empty(room), child_slot, 1, 1,
+    )  # fmt: skip
+    return tree, beam.node[:count], pool.label[:count], pool.rank[:count]
+
+
+def new_tree(size: int, rule: Rule) -> Tree:
+    """A tree of the empty prefix, with room for `size`."""
+    tree = Tree(*(np.empty(size, np.int64) for _ in range(8)), *(np.empty(size) for _ in range(2)))
+    for array in tree:
+        array[0] = 0
+    tree.parent[0] = tree.child[0] = tree.sibling[0] = -1
+    tree.token[0], tree.state[0] = rule.blank, rule.start
+    return tree
+
+
+def new_beam(width: int) -> Beam:
+    """Room for so many prefixes."""
+    return Beam(np.empty(width, np.int64), np.empty(width), np.empty(width))

@@ -1,6 +1,6 @@
-"""Sentences in, an n-gram model out: interpolated modified Kneser-Ney (Chen and Goodman 1998), as lmplz does it.
+"""Sentences in, an n-gram model out: interpolated modified Kneser-Ney (Chen and Goodman 1998), as in lmplz.
 
-Below the highest order an n-gram counts how many different words stand before it, unless it begins a sentence.
+Below the highest order an n-gram counts how many different words stand before it, save at a sentence's start.
 Pruned n-grams keep their part in every sum; what they would have had goes to the back-off.
 """
 

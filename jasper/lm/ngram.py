@@ -73,11 +73,11 @@ def advance(table: NodeTable, state: int, word: int) -> tuple[float, int]:
     child = find_child(table, state, word)
     while child < 0:
         score += table.backoff[state]
-        state = table.suffix[state]
+        state = int(table.suffix[state])
         child = find_child(table, state, word)
     score += table.log_prob[child]
     if child >= table.backoff.shape[0]:
-        child = table.suffix[child]
+        child = int(table.suffix[child])
     return score, child
 
 

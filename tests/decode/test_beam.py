@@ -1,19 +1,24 @@
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jasper.config import DecodeConfig
+from jasper.config import DecodeConfig, SubwordConfig
+from jasper.decode import greedy
 from jasper.decode.beam import BeamSearch
+from jasper.errors import ConfigError, LanguageModelError, ModelError, TextError
 from jasper.lm import NGram, read_arpa
+from jasper.recipe import parse_config
 from jasper.text import Tokenizer
 
 LABELS = (" ", "a", "b")
 TOKENIZER = Tokenizer(LABELS)
-ALL = {"search": "beam", "beam_width": 4000, "cutoff_prob": 1.0, "prune": None, "nbest": 4000, "threads": 1}
+ALL = {"search": "beam", "beam_width": 400, "cutoff_prob": 1.0, "prune": None, "nbest": 400, "threads": 1}
 
 TRIGRAM = r"""\data\
 ngram 1=7
@@ -82,10 +87,13 @@ def assert_exact(log_probs, search: BeamSearch, added) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-seeds, few_steps = st.integers(0, 2**32), st.integers(0, 5)
-quietly = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+def words_beta(text: str) -> float:
+    """Without a language model each word still adds DecodeConfig.beta."""
+    return 1.0 * len(text.split())
+
+
+seeds, few_steps = st.integers(0, 2**32), st.integers(0, 4)
+quietly = settings(max_examples=25, deadline=None)
 
 
 @given(seeds, few_steps)
@@ -94,7 +102,7 @@ def test_n_best_without_a_language_model_is_exact(seed, steps):
     assert_exact(
         random_log_probs(seed, steps),
         BeamSearch(TOKENIZER, DecodeConfig(**ALL)),
-        lambda text: 0.0 + len(text.split()),
+        words_beta,
     )
 
 
@@ -159,3 +167,110 @@ def test_hotwords_count_where_they_stand_as_words(trigram, seed, steps, with_lm)
         return bonus + 0.5 * trigram.score(text) - 3.0 * strange
 
     assert_exact(random_log_probs(seed, steps), search, added)
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=4), seeds)
+@settings(max_examples=10, deadline=None)
+def test_a_row_gives_in_a_batch_what_it_gives_alone(lengths, seed):
+    search = BeamSearch(TOKENIZER, DecodeConfig(search="beam", beam_width=6, nbest=3, threads=2))
+    batch = np.stack([random_log_probs(seed + row, 45) for row in range(len(lengths))])
+    rows = zip(batch, lengths, strict=True)
+    alone = [search(row[None, :length], np.array([length]))[0] for row, length in rows]
+    assert search(batch, np.array(lengths)) == alone
+
+
+def test_a_wide_beam_finds_the_best_text_that_a_narrow_one_misses():
+    log_probs = random_log_probs(3, 30, sharpness=0.7)[None]
+    config = DecodeConfig(search="beam", cutoff_prob=1.0, prune=None)
+    scores = []
+    for width in (1, 4, 400):
+        search = BeamSearch(TOKENIZER, config.model_copy(update={"beam_width": width}))
+        scores.append(search(log_probs, np.array([30]))[0][0].score)
+    assert scores[0] < scores[2]
+    assert scores[1] <= scores[2] + 1e-6
+
+
+def test_on_sure_log_probs_it_agrees_with_greedy():
+    log_probs, lengths = random_log_probs(0, 60, sharpness=40.0)[None], np.array([60])
+    (expected,) = greedy(log_probs, lengths, TOKENIZER.blank)
+    ((found,),) = BeamSearch(TOKENIZER, DecodeConfig(search="beam", beta=0.0))(log_probs, lengths)
+    assert (found.tokens, found.frames) == (expected.tokens, expected.frames)
+    assert found.score >= expected.score - 1e-6
+
+
+def test_hotwords_outside_the_vocabulary_come_back(trigram):
+    """`bb` is no word of the model: without the hotword its letters make way for words that are."""
+    spoken = "ab bb a"
+    path = [label for char in spoken for label in (TOKENIZER.encode(char)[0], TOKENIZER.blank)]
+    log_probs = np.log(np.eye(4, dtype=np.float32)[path] * 0.6 + 0.1)
+    config = DecodeConfig(search="beam", alpha=1.0, unknown=-6.0)
+    texts = []
+    for hotwords in ({}, {"bb": 6.0}):
+        search = BeamSearch(TOKENIZER, config, lm=trigram, hotwords=hotwords)
+        ((found,),) = search(log_probs[None], np.array([len(path)]))
+        texts.append(TOKENIZER.decode(found.tokens).split())
+    assert "bb" not in texts[0]
+    assert "bb" in texts[1]
+
+
+def test_nothing_but_words_of_the_lexicon_even_where_the_sound_breaks_off():
+    search = BeamSearch(TOKENIZER, DecodeConfig(search="beam", beam_width=1), lexicon=["ab"])
+    log_probs = np.log(np.eye(4, dtype=np.float32)[[1, 3, 2, 0, 1, 1]] * 0.96 + 0.01)
+    ((found,),) = search(log_probs[None], np.array([6]))
+    assert TOKENIZER.decode(found.tokens).split() == ["ab"]
+
+
+def test_labels_of_several_characters_are_searched_as_they_are():
+    tokenizer = Tokenizer([" a", "b", " b"], SubwordConfig(algorithm="unigram", scores=(-1.0,) * 3))
+    search = BeamSearch(tokenizer, DecodeConfig(**{**ALL, "beta": 0.0}))
+    assert_exact(random_log_probs(5, 4), search, lambda text: 0.0)
+
+
+def test_an_empty_row_and_an_empty_batch():
+    search = BeamSearch(TOKENIZER, DecodeConfig(search="beam"))
+    ((empty,),) = search(np.zeros((1, 0, 4), np.float32), np.array([0]))
+    assert (empty.tokens, empty.score) == ((), 0.0)
+    assert search(np.zeros((0, 5, 4), np.float32), np.zeros(0, np.int64)) == []
+
+
+def test_bad_input_is_an_error_that_says_what():
+    search = BeamSearch(TOKENIZER, DecodeConfig(search="beam"))
+    log_probs = random_log_probs(0, 6)[None].copy()
+    with pytest.raises(ModelError, match="within the 6 steps"):
+        search(log_probs, np.array([7]))
+    log_probs[0, 3, 1] = np.nan
+    with pytest.raises(ModelError, match="row 0, step 3"):
+        search(log_probs, np.array([6]))
+    with pytest.raises(ConfigError, match="beam_width"):
+        parse_config(DecodeConfig, {"beam_width": 0}, "decoding")
+    with pytest.raises(TextError, match="not among the labels"):
+        BeamSearch(TOKENIZER, DecodeConfig(), hotwords={"cab": 1.0})
+    subwords = Tokenizer([" a", "b"], SubwordConfig(algorithm="unigram", scores=(-1.0, -1.0)))
+    with pytest.raises(LanguageModelError, match="labels of one character"):
+        BeamSearch(subwords, DecodeConfig(), lexicon=["ab"])
+    with pytest.raises(LanguageModelError, match="another alphabet or case"):
+        BeamSearch(TOKENIZER, DecodeConfig(), lexicon=["AB", "BA"])
+
+
+CODE = """
+import sys
+if sys.argv[1] == "hidden":
+    sys.modules["numba"] = None
+import numpy as np
+from jasper.config import DecodeConfig
+from jasper.decode.beam import BeamSearch
+from jasper.text import Tokenizer
+logits = np.random.default_rng(0).normal(0, 2, (2, 40, 4))
+log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+search = BeamSearch(Tokenizer(" ab"), DecodeConfig(beam_width=8, nbest=3), hotwords={"ab": 1.0})
+print(search(log_probs.astype(np.float32), np.array([40, 25])))
+"""
+
+
+def test_without_numba_the_results_are_the_same():
+    """Platforms that numba has no wheel for run the same loops in Python."""
+    outputs = [
+        subprocess.run([sys.executable, "-c", CODE, numba], capture_output=True, text=True, check=True).stdout
+        for numba in ("hidden", "installed")
+    ]
+    assert outputs[0] == outputs[1] != ""

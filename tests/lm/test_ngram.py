@@ -44,7 +44,7 @@ def test_the_binary_form_and_a_written_arpa_score_the_same(model, tmp_path):
     write_binary(tmp_path / "model.bin", model)
     write_arpa(tmp_path / "model.arpa.gz", model)
     mapped, text = load(tmp_path / "model.bin"), load(tmp_path / "model.arpa.gz")
-    assert gzip.open(tmp_path / "model.arpa.gz").read(6) == b"\\data\\"
+    assert gzip.decompress((tmp_path / "model.arpa.gz").read_bytes()).startswith(b"\\data\\\n")
     for sentence in ("", "w1 w2 w3", "w5 strange w5 w0 w0"):
         assert mapped.score(sentence) == model.score(sentence)
         assert text.score(sentence) == pytest.approx(model.score(sentence), abs=1e-5)
@@ -62,7 +62,9 @@ def test_each_state_predicts_words_of_probability_one_together(model):
 def test_a_shorter_context_that_is_not_listed_is_passed_over(write):
     """SRILM's pruning may drop (b c) and keep (a b c): after it comes the context (c)."""
     head = "\\data\\\nngram 1=6\nngram 2=2\nngram 3=1\n\n\\1-grams:\n-1 <unk>\n-99 <s>\n-1 </s>\n"
-    grams = "-1 a -0.1\n-1 b -0.2\n-1 c -0.3\n\n\\2-grams:\n-0.5 a b -0.4\n-0.6 c a\n\n\\3-grams:\n-0.7 a b c\n\n"
+    grams = (
+        "-1 a -0.1\n-1 b -0.2\n-1 c -0.3\n\n\\2-grams:\n-0.5 a b -0.4\n-0.6 c a\n\n\\3-grams:\n-0.7 a b c\n\n"
+    )
     scores = read_arpa(write(head + grams + "\\end\\\n")).score_words("a b c a")
     # (a b c) ends in (c), so `a` after it is the 2-gram (c a); and (c a) has no back-off weight.
     assert np.array(scores) / math.log(10) == pytest.approx([-1, -0.5, -0.7, -0.6, -1.1], abs=1e-6)
@@ -84,9 +86,8 @@ def test_a_model_of_characters_or_one_order_alone(write):
         (lambda text: text.replace("\\data\\", ""), "no ARPA file"),
         (lambda text: text.replace("\tw3", "\tv3", 1), "'w3' has no unigram"),
         (lambda text: text.replace("\t</s>", "\tend", 1), "no unigram <s> or </s>"),
-        (lambda text: text.replace("\tw3", "\tw4", 1), "not each word of the vocabulary once"),
         (lambda text: text.replace("\n-", "\n-x", 1), "line 8: not numbers"),
-        (lambda text: text.replace("\n-", "\nnan", 1), "a log-probability that is none"),
+        (lambda text: text.replace("\n-", "\n9", 1), "a log-probability that is none"),
         (lambda text: text.replace("\\2-grams:", "\\3-grams:"), "\\\\2-grams: is expected"),
     ],
 )
@@ -120,6 +121,8 @@ def test_an_n_gram_that_continues_nothing_is_an_error():
     twos, threes = np.array([[1, 3]], np.int32), np.array([[3, 3, 2]], np.int32)
     with pytest.raises(LanguageModelError, match="1 3-grams continue none"):
         from_levels(words, [*levels, *(Level(rows, nothing[:1], nothing[:1]) for rows in (twos, threes))])
+    with pytest.raises(LanguageModelError, match="not each word of the vocabulary once"):
+        from_levels(words[:3], levels)
     with pytest.raises(LanguageModelError, match="2-grams are listed twice"):
         from_levels(words, [*levels, Level(np.vstack([twos, twos]), nothing[:2], nothing[:2])])
 

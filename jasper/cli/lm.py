@@ -1,0 +1,102 @@
+"""`jasper lm`: language models from text, and how well they predict text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from jasper.cli.output import AsJson, long_work, print_json
+from jasper.errors import ConfigError, LanguageModelError
+
+app = typer.Typer(no_args_is_help=True, help="Build n-gram language models and measure them.")
+
+Texts = Annotated[list[Path], typer.Argument(help="A sentence a line; .gz and .xz are unpacked.")]
+Normalizer = Annotated[str, typer.Option(help="english, basic, figures, lower or none.")]
+
+
+@app.command()
+def build(
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="x.arpa, x.arpa.gz, or x.bin, which opens at once.")],
+    order: Annotated[int, typer.Option(min=1, help="Words in the longest n-gram.")] = 3,
+    prune: Annotated[
+        str, typer.Option(help="COUNT[,COUNT...] of each order: n-grams that come no oftener are left out.")
+    ] = "0",
+    normalizer: Normalizer = "lower",
+    as_json: AsJson = False,
+) -> None:
+    """Estimate an n-gram model (interpolated modified Kneser-Ney)."""
+    from jasper.lm import write_arpa, write_binary
+    from jasper.lm.build import build as build_model
+
+    thresholds = prune.split(",")
+    if not all(threshold.strip().isdigit() for threshold in thresholds):
+        raise ConfigError(f"--prune {prune}: give a count for each order, 0,0,1 say")
+    with long_work("run the command again"):
+        model = build_model(_sentences(text, normalizer), order, [int(number) for number in thresholds])
+        (write_binary if out.suffix == ".bin" else write_arpa)(out, model)
+    if as_json:
+        print_json({"model": str(out), "num_ngrams": model.num_ngrams})
+    else:
+        counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(model.num_ngrams, start=1))
+        typer.echo(f"{out}: {counts}")
+
+
+@app.command()
+def perplexity(
+    model: Annotated[Path, typer.Argument(help="A model: ARPA or binary.")],
+    text: Texts,
+    normalizer: Normalizer = "lower",
+    as_json: AsJson = False,
+) -> None:
+    """Perplexity of a model on text, sentence ends counted, with and without words that it lacks."""
+    import math
+
+    from jasper.lm import load
+    from jasper.lm.ngram import UNKNOWN
+
+    loaded = load(model)
+    with long_work("run the command again"):
+        words = unknown = 0
+        total = known = 0.0
+        for sentence in _sentences(text, normalizer):
+            scores = loaded.score_words(sentence)
+            strange = [loaded.ids.get(word, UNKNOWN) == UNKNOWN for word in sentence.split()]
+            words += len(scores)
+            unknown += sum(strange)
+            total += sum(scores)
+            known += sum(score for score, lacks in zip(scores, [*strange, False], strict=True) if not lacks)
+    if not words:
+        raise LanguageModelError("the text has no words")
+    result = {
+        "perplexity": math.exp(-total / words),
+        "perplexity_of_known": math.exp(-known / (words - unknown)),
+        "num_words": words,
+        "num_unknown": unknown,
+    }
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo(
+            f"perplexity {result['perplexity']:.2f}, {result['perplexity_of_known']:.2f} of known words; "
+            f"{words} words and sentence ends, {unknown} unknown"
+        )
+
+
+def _sentences(paths: Iterable[Path], normalizer: str) -> Iterator[str]:
+    import gzip
+    import lzma
+
+    from jasper.text import get_normalizer
+
+    openers: dict[str, Callable[..., TextIO]] = {".gz": gzip.open, ".xz": lzma.open}
+    normalize = get_normalizer(normalizer)
+    for path in paths:
+        try:
+            with openers.get(path.suffix, open)(path, mode="rt", encoding="utf-8") as file:
+                yield from filter(None, map(normalize, file))
+        except (OSError, UnicodeDecodeError, EOFError, lzma.LZMAError) as error:
+            raise LanguageModelError(f"{path}: cannot be read as text: {error}") from None

@@ -1,0 +1,93 @@
+"""The options of the search and `jasper lm`, through the command line, on a model that was trained here."""
+
+import json
+
+import pytest
+from tones import assert_fault, run_jasper
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory, corpus):
+    """A model of the corpus's own texts, as ARPA and binary."""
+    folder = tmp_path_factory.mktemp("lm")
+    texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+    (folder / "text.txt").write_text("\n".join(texts))
+    for name in ("model.arpa", "model.bin"):
+        done = run_jasper(
+            "lm", "build", folder / "text.txt", "--order", "2", "--out", folder / name, "--json"
+        )
+        assert len(json.loads(done.stdout)["num_ngrams"]) == 2
+    return folder
+
+
+def wer(run, corpus, *options):
+    done = run_jasper("eval", run, corpus, "--json", *options)
+    assert done.code == 0, done.stderr
+    return json.loads(done.stdout)["wer"]
+
+
+def test_a_language_model_helps_a_network_that_has_not_learnt_everything(run, corpus, lm):
+    greedy = wer(run, corpus)
+    beam = wer(run, corpus, "--lm", lm / "model.bin", "--alpha", 1, "--beta", 0.5)
+    assert greedy > 0
+    assert beam < greedy
+
+
+def test_arpa_and_binary_give_the_same(run, corpus, lm):
+    audio = corpus.parent / json.loads(corpus.read_text().splitlines()[0])["audio_filepath"]
+    outputs = [
+        run_jasper("transcribe", run, audio, "--json", "--words", "--lm", lm / name)
+        for name in ("model.arpa", "model.bin")
+    ]
+    first, second = (json.loads(done.stdout) for done in outputs)
+    assert first["text"] == second["text"]
+    assert first["score"] == pytest.approx(second["score"], abs=1e-4)
+    assert " ".join(word["text"] for word in first["words"]) == first["text"]
+    times = [time for word in first["words"] for time in (word["start"], word["end"])]
+    assert times == sorted(times)
+    assert times[-1] <= first["duration"] + 0.05
+    assert all(0 <= word["confidence"] <= 1 for word in first["words"])
+
+
+def test_a_lexicon_and_hotwords_decide_which_words_there_are(run, corpus, tmp_path):
+    audio = corpus.parent / json.loads(corpus.read_text().splitlines()[0])["audio_filepath"]
+    (tmp_path / "words.txt").write_text("abba\ndead\n")
+    only = run_jasper("transcribe", run, audio, "--lexicon", tmp_path / "words.txt", "--beam", 20)
+    assert set(only.stdout.split()) <= {"abba", "dead"}
+    loud = run_jasper("transcribe", run, audio, "--hotword", "bead=300", "--decode", "cutoff_prob=1")
+    assert "bead" in loud.stdout.split()
+
+
+def test_perplexity_is_lower_on_the_text_that_the_model_is_of(lm, tmp_path):
+    (tmp_path / "other.txt").write_text("bead dead\ncab")
+    own, other = (
+        json.loads(run_jasper("lm", "perplexity", lm / "model.bin", text, "--json").stdout)
+        for text in (lm / "text.txt", tmp_path / "other.txt")
+    )
+    assert own["perplexity"] < other["perplexity"]
+    assert (own["num_unknown"], other["num_words"]) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--beam", "0"], ["beam_width"]),
+        (["--lm", "nowhere.arpa"], ["nowhere.arpa: cannot be read"]),
+        (["--decode", "beam=3"], ["beam: unknown key; known are"]),
+        (["--decode", "prune"], ["an override is"]),
+        (["--hotword", "a=b"], ["'b' is no weight"]),
+        (["--hotword", "xyz"], ["not among the labels"]),
+        (["--hotwords", "nowhere.txt"], ["nowhere.txt: cannot be read"]),
+        (["--lexicon", "nowhere.txt"], ["nowhere.txt: cannot be read"]),
+    ],
+)
+def test_an_option_that_cannot_be_used(run, corpus, options, parts):
+    assert_fault(run_jasper("eval", run, corpus, *options), *parts)
+
+
+def test_a_model_or_text_that_cannot_be_used(lm, tmp_path):
+    out = ("--out", tmp_path / "x.bin")
+    assert_fault(run_jasper("lm", "build", tmp_path / "no.txt", *out), "no.txt: cannot be read")
+    assert_fault(run_jasper("lm", "build", lm / "text.txt", *out, "--prune", "a"), "--prune a")
+    (tmp_path / "empty.txt").write_text("\n")
+    assert_fault(run_jasper("lm", "perplexity", lm / "model.bin", tmp_path / "empty.txt"), "no words")
