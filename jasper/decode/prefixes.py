@@ -363,7 +363,9 @@ def search(
 
 def new_tree(size: int, rule: Rule) -> Tree:
     """A tree of the empty prefix, with room for `size`."""
-    tree = Tree(*(np.empty(size, np.int64) for _ in range(8)), *(np.empty(size) for _ in range(2)))
+    parent, token, child, sibling, slot, place, state, hot = (np.empty(size, np.int64) for _ in range(8))
+    exact, estimate = np.empty(size), np.empty(size)
+    tree = Tree(parent, token, child, sibling, slot, place, state, hot, exact, estimate)
     for array in tree:
         array[0] = 0
     tree.parent[0] = tree.child[0] = tree.sibling[0] = -1

@@ -12,9 +12,9 @@ from typing import TextIO
 
 import numpy as np
 
-from jasper.bundle import atomic_file
 from jasper.errors import LanguageModelError
 from jasper.lm.ngram import BEGIN, END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
+from jasper.storage import atomic_file
 
 LN_10 = math.log(10)
 # Of <unk> where a file has none: KenLM's choice, a word that hardly ever comes.

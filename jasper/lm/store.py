@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from jasper.bundle import atomic_file
 from jasper.errors import LanguageModelError
 from jasper.lm.arpa import read_arpa
 from jasper.lm.ngram import NGram, NodeTable, frozen
+from jasper.storage import atomic_file
 
 FORMAT = "jasper n-gram 1"
 MAX_HEADER = 1 << 16  # bytes; ours have about 1,000
