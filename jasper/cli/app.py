@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,6 +103,7 @@ def train(
         str | None,
         typer.Option(help="0,1,2 or their number: a run each in train.out/seed-N, mean and deviation."),
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Show on one screen how it goes.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up.
@@ -114,13 +116,18 @@ def train(
 
     settings = load_config(config, overrides or [])
     again = shlex.join(["jasper", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
-    with long_work(f"{again} (from the last checkpoint)"):
+    if live and seeds is not None:
+        raise ConfigError("--live shows one run and --seeds makes several; `jasper watch` can follow each")
+    with long_work(f"{again} (from the last checkpoint)", bars=not live):
         if seeds is not None:
             _train_seeds(settings, seeds, fresh, as_json)
             return
         from jasper.train import train as run_training
+        from jasper.train.view import live_view
 
-        result = run_training(settings, resume=not fresh)
+        shown = live and is_first_rank()
+        with live_view(settings.train.out, settings.train.epochs) if shown else nullcontext():
+            result = run_training(settings, resume=not fresh)
     if not is_first_rank():
         return
     best = result.best

@@ -54,12 +54,12 @@ def is_first_rank() -> bool:
 
 
 @contextmanager
-def long_work(go_on: str) -> Iterator[None]:
-    """Show progress bars inside this block; a signal ends it and the last line says how to go on.
+def long_work(go_on: str, bars: bool = True) -> Iterator[None]:
+    """Show progress `bars` inside this block; a signal ends it and the last line says how to go on.
 
     The exit code is 128 + the signal, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1.
     """
-    with show_progress() if is_first_rank() else nullcontext():
+    with show_progress() if bars and is_first_rank() else nullcontext():
         try:
             yield
         except KeyboardInterrupt as stop:

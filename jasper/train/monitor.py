@@ -44,7 +44,6 @@ class Monitor:
         self.num_faults = 0  # utterances left out because they could not be used
         self._unread: Made | None = None
         self._usage = Usage()
-        self._audio_since = 0.0  # s, since the last row of usage
         self.restart_clock()
 
     def say(self, message: str) -> None:
@@ -82,15 +81,13 @@ class Monitor:
             self._report_skip(made.step, "the gradient is not finite", ids)
         else:
             self.skipped = 0
-            audio = made.tally.num_samples / self.config.features.sample_rate
-            self._audio += audio
-            self._audio_since += audio
+            self._audio += made.tally.num_samples / self.config.features.sample_rate
+            self._usage.count(made.tally)
         if made.step % self.config.train.log_steps == 0:
             row = {"epoch": made.place.end, "loss": self.loss, "learning_rate": made.rate, "grad_norm": norm}
             self.log.row(made.step, **row)
             if self.ranks.main and self._usage.due():
-                self.log.row(made.step, **self._usage.measure(self._audio_since))
-                self._audio_since = 0.0
+                self.log.row(made.step, **self._usage.measure(self.config.features.sample_rate))
 
     def report_faults(self, step: int, faults: Sequence[str]) -> None:
         """Log utterances that cannot be used in a step; TrainingError where `data.on_error` is stop."""

@@ -19,6 +19,7 @@ class Tally:
     num_utterances: int
     num_batches: int  # that are not empty
     num_samples: int  # of audio
+    num_padded: int  # the same with the padding to the longest of each batch
     faults: tuple[str, ...]  # the utterances that cannot be used, with the reason
     stop: bool  # whether any rank was asked to stop
 
@@ -29,8 +30,9 @@ def count_step(batches: Sequence[Batch], ranks: Ranks, stop: bool = False) -> Ta
     faults = [fault for batch in batches for fault in batch.faults]
     utterances = sum(len(batch) for batch in filled)
     samples = sum(int(batch.lengths.sum()) for batch in filled)
-    numbers = ranks.sum((utterances, len(filled), samples, len(faults), stop))
-    num_utterances, num_batches, num_samples, num_faults, num_stops = map(int, numbers)
+    padded = sum(len(batch) * int(batch.lengths.max()) for batch in filled)
+    numbers = ranks.sum((utterances, len(filled), samples, padded, len(faults), stop))
+    num_utterances, num_batches, num_samples, num_padded, num_faults, num_stops = map(int, numbers)
     if num_faults:
         faults = [fault for rank in ranks.gather(faults) for fault in rank]
-    return Tally(num_utterances, num_batches, num_samples, tuple(faults), num_stops > 0)
+    return Tally(num_utterances, num_batches, num_samples, num_padded, tuple(faults), num_stops > 0)

@@ -1,4 +1,4 @@
-"""A process and its workers in; the memory and processor time that they take out."""
+"""Steps, a process and its workers in; their speed and what they take of the machine out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from jasper.train.tally import Tally
+
 _LEAST_S = 0.1  # between two measures: the processor's clock ticks a hundred times a second
 
 
@@ -17,24 +19,43 @@ class Usage:
 
     def __init__(self) -> None:
         self._since, self._busy_s = time.monotonic(), _busy_s()
+        self._tallies: list[Tally] = []
+
+    def count(self, tally: Tally) -> None:
+        """Count a step that was made."""
+        self._tallies.append(tally)
 
     def due(self) -> bool:
         """Whether the last call of `measure` is long enough ago."""
-        return time.monotonic() - self._since >= _LEAST_S
+        return bool(self._tallies) and time.monotonic() - self._since >= _LEAST_S
 
-    def measure(self, audio: float) -> dict[str, float]:
-        """Speed, memory in GiB and processor use in % of a core; `audio`: seconds of it since the last call.
+    def measure(self, sample_rate: int) -> dict[str, float]:
+        """Speed, share of padding, memory in GiB and use of the processor (% of a core) and of the GPU (%).
 
-        Only what can be known here: Linux tells of processes, and an accelerator of its own memory.
+        Only what can be known here: Linux tells of processes, and an accelerator of itself.
         """
         now, busy_s = time.monotonic(), _busy_s()
         seconds = max(now - self._since, 1e-9)
-        found = {"audio_per_second": audio / seconds, "cpu_percent": 100 * (busy_s - self._busy_s) / seconds}
-        self._since, self._busy_s = now, busy_s
+        samples = sum(tally.num_samples for tally in self._tallies)
+        padded = sum(tally.num_padded for tally in self._tallies)
+        found = {
+            "audio_per_second": samples / sample_rate / seconds,
+            "utterances_per_second": sum(tally.num_utterances for tally in self._tallies) / seconds,
+            "padding": 1 - samples / max(padded, 1),
+            "cpu_percent": 100 * (busy_s - self._busy_s) / seconds,
+        }
+        self._since, self._busy_s, self._tallies = now, busy_s, []
         found["memory_gib"] = sum(map(_resident_bytes, _processes())) / 2**30
-        if torch.cuda.is_available():
-            found["gpu_memory_gib"] = torch.cuda.memory_reserved() / 2**30
-        return found
+        return found | _gpu()
+
+
+def _gpu() -> dict[str, float]:
+    if not torch.cuda.is_available():
+        return {}
+    found = {"gpu_memory_gib": torch.cuda.memory_reserved() / 2**30}
+    with suppress(ImportError, RuntimeError):  # NVIDIA's package that tells of it need not be there
+        found["gpu_percent"] = float(torch.cuda.utilization())
+    return found
 
 
 def _processes() -> list[int]:

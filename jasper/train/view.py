@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ class RunView:
         head += f"   left {_duration(left)}" if left is not None else ""
         lines: list[RenderableType] = [Text(head, style="bold"), self._numbers(), self._use()]
         lines.append(Text(f"loss {sparkline(self.losses, width - 10)}", style="cyan", no_wrap=True))
+        if self.skipped or self.faults:
+            left_out = f"skipped steps {self.skipped}, faulty utterances {self.faults}"
+            lines.append(Text(left_out, style="red"))
         if self.scores:
             lines.append(self._scores())
         for sample in self.samples[:_MOST_SAMPLES]:
@@ -84,6 +88,7 @@ class RunView:
             "learning_rate": ("rate", "{:.2e}"),
             "grad_norm": ("gradient", "{:.2f}"),
             "audio_per_second": ("audio s/s", "{:.0f}"),
+            "utterances_per_second": ("utterances/s", "{:.1f}"),
         }
         return self._line(shown)
 
@@ -92,11 +97,10 @@ class RunView:
             "memory_gib": ("memory GiB", "{:.1f}"),
             "gpu_memory_gib": ("GPU GiB", "{:.1f}"),
             "cpu_percent": ("CPU %", "{:.0f}"),
+            "gpu_percent": ("GPU %", "{:.0f}"),
+            "padding": ("padding", "{:.1%}"),
         }
-        line = self._line(shown)
-        if self.skipped or self.faults:
-            line.append(f"   skipped steps {self.skipped}, faulty utterances {self.faults}", style="red")
-        return line
+        return self._line(shown)
 
     def _line(self, shown: Mapping[str, tuple[str, str]]) -> Text:
         parts = (
@@ -144,19 +148,49 @@ def watch(directory: Path, epochs: int, follow: bool) -> None:
         console.print(view.render(console.width))
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:  # once for every start of the run: a resumed one writes its log anew
-            view = RunView(str(directory), epochs)
-            for row in _rows(log, follow=True):
-                if row is not None:
-                    view.take(row)
-                else:
-                    live.update(view.render(console.width), refresh=True)
-                    time.sleep(_POLL_S)
+        _follow(live, log, epochs, threading.Event())
+
+
+@contextmanager
+def live_view(directory: Path, epochs: int) -> Iterator[None]:
+    """Show the run that is trained in this block, in the same terminal; lines printed meanwhile stand above.
+
+    Shows nothing where standard error is no terminal.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    ended = threading.Event()
+    with Live(console=console, auto_refresh=False) as live:
+        thread = threading.Thread(target=_follow, args=(live, directory / "log.jsonl", epochs, ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _follow(live: Live, log: Path, epochs: int, ended: threading.Event) -> None:
+    """Show what a log says while it grows, and once more when the run has `ended`."""
+    while True:  # once for every start of the run: a resumed one writes its log anew
+        view = RunView(str(log.parent), epochs)
+        for row in _rows(log, follow=True):
+            if row is not None:
+                view.take(row)
+                continue
+            live.update(view.render(live.console.width), refresh=True)
+            if ended.is_set():
+                return
+            ended.wait(_POLL_S)
+        if ended.wait(_POLL_S) and not log.is_file():
+            return
 
 
 def _rows(log: Path, follow: bool) -> Iterator[dict[str, Any] | None]:
     """Every whole row; None where the end is reached, and then what is written later to the same file."""
-    with log.open(encoding="utf-8") as file:
+    with suppress(FileNotFoundError), log.open(encoding="utf-8") as file:
         part = ""
         while True:
             part += file.readline()

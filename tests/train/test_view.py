@@ -3,13 +3,16 @@
 import io
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
+import yaml
 from rich.console import Console
-from tones import JASPER, assert_fault, log_rows, recipe, run_jasper
+from tones import JASPER, assert_fault, log_rows, raw_recipe, recipe, run_jasper
 
 from jasper.train import train
 from jasper.train.log import read_log
@@ -65,7 +68,9 @@ def test_what_training_takes_is_logged(run):
     rows = log_rows(run, "memory_gib")
     assert 1 <= len(rows) <= len(log_rows(run, "loss"))
     assert all(0.05 < row["memory_gib"] < 20 for row in rows)
-    assert all(row["audio_per_second"] > 0 for row in rows)
+    assert all(row["audio_per_second"] > row["utterances_per_second"] * 0.3 > 0 for row in rows)
+    assert all(0 <= row["padding"] < 0.5 for row in rows)
+    assert any(row["padding"] > 0 for row in rows)
 
 
 def test_the_command_prints_an_ended_run_and_refuses_what_is_none(run, tmp_path):
@@ -92,3 +97,35 @@ def test_on_a_terminal_it_follows_and_gives_the_terminal_back(run):
     assert b"\x1b[?25h" in seen  # the cursor is back
     assert b"Traceback" not in seen
     os.close(main)
+
+
+def test_a_training_shows_itself_and_leaves_its_last_screen(corpus, dev, tmp_path):
+    """Lines that the training prints stand above the screen, and no progress bar runs into it."""
+    out = tmp_path / "run"
+    raw = raw_recipe(corpus, out, data={"dev": [str(dev)]}, train={"epochs": 4})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw))
+    main, terminal = pty.openpty()
+    command = [JASPER, "train", str(tmp_path / "recipe.yaml"), "--live"]
+    size = {"COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env={**os.environ, **size}
+    )
+    os.close(terminal)
+    seen = b""
+    with suppress(OSError):  # what a closed terminal gives
+        while piece := os.read(main, 65536):
+            seen += piece
+    os.close(main)
+    assert process.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert "epoch 4.00 of 4" in text[text.rindex("╭") :]
+    assert f"loss {log_rows(out, 'loss')[-1]['loss']:.3f}" in text
+    assert text.count("training on 12 utterances") == text.count("epoch 4, step 24") == 1
+    assert "\x1b[?25h" in seen.decode()  # the cursor is back
+    assert "Traceback" not in text
+
+
+def test_a_screen_is_of_one_run(corpus, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw_recipe(corpus, tmp_path / "run")))
+    finished = run_jasper("train", tmp_path / "recipe.yaml", "--live", "--seeds", "2")
+    assert_fault(finished, "--live shows one run")
