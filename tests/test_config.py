@@ -17,6 +17,7 @@ from jasper.config import (
     BlockConfig,
     Config,
     DataConfig,
+    DecodeConfig,
     FeatureConfig,
     JoinConfig,
     LossConfig,
@@ -254,6 +255,7 @@ SECTIONS: dict[type[Section], str] = {
     OptimizerConfig: "optimizer",
     ScheduleConfig: "schedule",
     TrainConfig: "train",
+    DecodeConfig: "decode",
 }
 
 
