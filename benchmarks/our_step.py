@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 from timing import NUM_TOKENS, Durations
 
 from jasper.config import Config
-from jasper.data.dataset import Batch, Example, collate
-from jasper.features import FeatureExtractor, num_frames
+from jasper.data.dataset import Batch
+from jasper.train.find_batch import noise_batch
 from jasper.train.run import Run
 from jasper.train.step import train_step
 from jasper.train.tally import count_step
@@ -23,19 +20,7 @@ class OurStep:
 
     def batch(self, durations: Durations) -> Batch:
         """Noise of these durations (s); on a CPU as features, as the loader's workers make them."""
-        config, rng = self.run.config, np.random.default_rng(0)
-        examples = []
-        for index, duration in enumerate(durations):
-            wave = rng.standard_normal(round(duration * config.features.sample_rate), dtype=np.float32)
-            tokens = rng.integers(0, len(config.text.labels), NUM_TOKENS)
-            frames = num_frames(config.features, wave.size)
-            spans = self.run.training_set.augmenter.draw_spans(config.features.num_mels, frames, rng)
-            examples.append(Example(str(index), wave, tokens, spans))
-        batch = collate(examples)
-        if self.run.learner.device.type != "cpu":
-            return batch
-        features, _ = FeatureExtractor(config.features)([example.wave for example in examples])
-        return replace(batch, waves=batch.waves[:, :0].copy(), features=features)
+        return noise_batch(self.run.training_set, durations, NUM_TOKENS)
 
     def __call__(self, batch: Batch) -> float:
         """One step; returns its loss."""

@@ -104,6 +104,12 @@ def train(
         typer.Option(help="0,1,2 or their number: a run each in train.out/seed-N, mean and deviation."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Show on one screen how it goes.")] = False,
+    find_batch: Annotated[
+        bool, typer.Option("--find-batch", help="Only find the largest data.batch_seconds that memory holds.")
+    ] = False,
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0, help="For --find-batch; default: what is free, less a tenth.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train, or go on with a training that was stopped: the newest checkpoint in train.out is taken up.
@@ -116,6 +122,9 @@ def train(
 
     settings = load_config(config, overrides or [])
     again = shlex.join(["jasper", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
+    if find_batch:
+        _find_batch(settings, memory_gb, as_json)
+        return
     if live and seeds is not None:
         raise ConfigError("--live shows one run and --seeds makes several; `jasper watch` can follow each")
     with long_work(f"{again} (from the last checkpoint)", bars=not live):
@@ -138,6 +147,21 @@ def train(
         typer.echo(f"{result.directory / 'best'}: dev WER {best.wer:.2%}, CER {best.cer:.2%}")
     else:
         typer.echo(f"{result.directory / 'last'}: {result.step} steps, no dev manifest to score on")
+
+
+def _find_batch(settings: Config, memory_gb: float | None, as_json: bool) -> None:
+    from jasper.train.find_batch import find_batch
+
+    with long_work("run the command again"):
+        found = find_batch(settings, memory_gb)
+    if as_json:
+        print_json(asdict(found))
+        return
+    typer.echo(f"data.batch_seconds={found.batch_seconds:g}")
+    held = (
+        f"{found.num_utterances} of the longest utterances, {found.peak_gib:.2f} of {found.limit_gib:.2f} GiB"
+    )
+    print(f"{held}; data.batch_size={settings.data.batch_size} is the most of any length", file=sys.stderr)
 
 
 @app.command()
