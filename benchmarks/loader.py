@@ -19,9 +19,10 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from jasper.config import Config
+from jasper.data.augment import speed_factors
 from jasper.data.dataset import TrainingSet
 from jasper.data.selection import read_training
-from jasper.data.table import durations_of
+from jasper.data.table import durations_of, ids_of
 from jasper.recipe import load_config
 from jasper.train.loader import epoch_order
 from jasper.types import Utterance
@@ -30,7 +31,7 @@ SECONDS = 10.0  # of the core's time, for each measurement
 
 
 def main() -> None:
-    """Print startup, padding before augmentation, and the loader's rate without and with features."""
+    """Print startup, padding, and the loader's rate without and with features."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--lines", type=int, help="measure startup alone, on a manifest of that many lines")
     parser.add_argument("recipe")
@@ -76,7 +77,8 @@ def _startup(config: Config) -> tuple[Sequence[Utterance], list[list[int]]]:
         f"startup: {wall:.2f} s, {cpu:.2f} s of one core, to a first batch of {len(first)}; "
         f"peak {_peak_mb():.0f} MB, of which imports {imports:.0f} MB"
     )
-    seconds = durations_of(utterances)
+    speeds = speed_factors(config.augment, config.train.seed, 0, ids_of(utterances))
+    seconds = durations_of(utterances) / speeds
     held = sum(len(batch) * seconds[batch].max() for batch in batches)
     print(f"padding: {1 - seconds.sum() / held:.2%} of {len(batches)} batches")
     return utterances, batches

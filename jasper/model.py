@@ -12,7 +12,6 @@ from jasper.audio import read_audio
 from jasper.bundle import read_model_config
 from jasper.config import DecodeConfig, ModelConfig
 from jasper.decode import make_search
-from jasper.decode.words import words_of
 from jasper.directory import find_bundle
 from jasper.engines import Engine, load_engine
 from jasper.features import FeatureExtractor
@@ -73,6 +72,8 @@ class Model:
 
     def words(self, recognition: Recognition) -> tuple[Word, ...]:
         """The words of the best hypothesis, with times and confidence."""
+        from jasper.decode.words import words_of  # it loads a compiler, which training need not
+
         tokens, log_probs = recognition.hypothesis.tokens, recognition.log_probs
         return words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,28 @@ def utterance_rng(seed: int, epoch: int, utterance_id: str) -> np.random.Generat
     return np.random.default_rng((seed, epoch, int.from_bytes(digest, "little")))
 
 
+def speed_factors(config: AugmentConfig, seed: int, epoch: int, ids: Iterable[str]) -> NDArray[np.float64]:
+    """How fast each utterance (N,) is played in an epoch, known before it is read: batches are cut by it.
+
+    A function of (seed, epoch, id) as `utterance_rng` is, for hundreds of thousands at once.
+    """
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids)
+    state = np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    state ^= np.random.SeedSequence((seed, epoch, 0x40)).generate_state(1, np.uint64)
+    chosen, place = _uniform(state, 1), _uniform(state, 2)
+    low, high = config.speed
+    return np.where(chosen < config.speed_probability, low + (high - low) * place, 1.0)
+
+
+def _uniform(state: NDArray[np.uint64], draw: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), the draw-th of each state: SplitMix64 (Steele, Lea and Flood 2014)."""
+    mixed = state + np.uint64(draw * 0x9E3779B97F4A7C15 % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
 class Augmenter:
     """Speed, noise and gain on the wave; spans for the features."""
 
@@ -37,11 +59,11 @@ class Augmenter:
         self.sample_rate = sample_rate
         self.noise: Sequence[Utterance] = [clip for path in config.noise for clip in read_manifest(path)]
 
-    def augment_wave(self, wave: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def augment_wave(self, wave: FloatArray, rng: np.random.Generator, speed: float = 1.0) -> FloatArray:
         """Change speed (and pitch), mix in noise, change the level: a new wave (N',) within [-1, 1]."""
         config = self.config
-        if config.speed != (1.0, 1.0) and rng.random() < config.speed_probability:
-            wave = change_speed(wave, rng.uniform(*config.speed))
+        if speed != 1.0:
+            wave = change_speed(wave, speed)
         if self.noise and rng.random() < config.noise_probability:
             wave = mix(wave, self._noise(wave.size, rng), rng.uniform(*config.noise_snr_db))
         if config.gain_db != (0.0, 0.0):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jasper.audio import read_audio, trim_silence
 from jasper.config import Config
-from jasper.data.augment import Augmenter, Spans, utterance_rng
+from jasper.data.augment import Augmenter, Spans, speed_factors, utterance_rng
 from jasper.errors import AudioError, TextError
 from jasper.features import FeatureExtractor, num_frames
 from jasper.text import Tokenizer, get_normalizer, min_frames
@@ -102,7 +102,8 @@ class TrainingSet:
         wave = read_utterance(
             utterance, sample_rate, channel=config.data.channel, trim=config.data.trim_silence
         )
-        wave = self.augmenter.augment_wave(wave, rng)
+        (speed,) = speed_factors(config.augment, config.train.seed, epoch, [utterance.id])
+        wave = self.augmenter.augment_wave(wave, rng, float(speed))
         if self.extractor is not None and config.features.dither:
             noise = rng.standard_normal(wave.size, dtype=np.float32)
             wave = wave + np.float32(config.features.dither) * noise

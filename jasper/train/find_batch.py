@@ -66,9 +66,7 @@ def find_batch(config: Config, memory_gb: float | None = None) -> FoundBatch:
             f"one utterance of {longest:.1f} s does not fit in {limit / 2**30:.2f} GiB; set a smaller "
             "data.max_duration or network, or train.activation_checkpointing=true"
         )
-    # Batches are cut before augmentation slows their utterances down.
-    batch_seconds = round(fits * longest * config.augment.speed[0], 1)
-    return FoundBatch(batch_seconds, fits, peak / 2**30, limit / 2**30)
+    return FoundBatch(round(fits * longest, 1), fits, peak / 2**30, limit / 2**30)
 
 
 def noise_batch(training_set: TrainingSet, durations: Sequence[float], num_tokens: int) -> Batch:

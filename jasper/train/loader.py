@@ -15,10 +15,11 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from jasper.config import Config
+from jasper.data.augment import speed_factors
 from jasper.data.batches import Batches, epoch_steps
 from jasper.data.dataset import Batch, TrainingSet
 from jasper.data.join import join_clips
-from jasper.data.table import durations_of
+from jasper.data.table import durations_of, ids_of
 from jasper.train.place import Place
 from jasper.train.signals import STOP_SIGNALS
 from jasper.train.workers import watched
@@ -45,12 +46,13 @@ def epoch_order(
 ) -> tuple[Sequence[Utterance], list[Batches]]:
     """The utterances of an epoch, and its steps of batches of indices into them, `accumulation` a rank.
 
-    A pure function of its arguments.
+    A pure function of its arguments. Batches are cut by durations as augmentation will leave them.
     """
     seed, count = config.train.seed, config.train.accumulation * world_size
     if config.data.join is not None:
         utterances = join_clips(utterances, config.data.join, seed, epoch)
-    return utterances, epoch_steps(durations_of(utterances), config.data, seed, epoch, count)
+    durations = durations_of(utterances) / speed_factors(config.augment, seed, epoch, ids_of(utterances))
+    return utterances, epoch_steps(durations, config.data, seed, epoch, count)
 
 
 def steps_from(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jasper.audio import read_audio
 from jasper.config import AugmentConfig
-from jasper.data.augment import Augmenter, change_speed, mix, utterance_rng
+from jasper.data.augment import Augmenter, change_speed, mix, speed_factors, utterance_rng
 from jasper.data.manifest import read_manifest, write_manifest
 from jasper.types import Utterance
 
@@ -57,19 +57,28 @@ def test_speed_changes_duration_and_pitch_by_the_factor(factor):
 
 
 def test_speeds_fill_the_range_asked_for():
-    augmenter = Augmenter(AugmentConfig(speed=(0.85, 1.15)), RATE)
-    wave = noise(4000)
-    sizes = [augmenter.augment_wave(wave, utterance_rng(0, epoch, "a")).size for epoch in range(200)]
-    factors = wave.size / np.array(sizes)
+    config = AugmentConfig(speed=(0.85, 1.15))
+    factors = np.concatenate([speed_factors(config, 0, epoch, ["a"]) for epoch in range(200)])
     assert 0.849 < factors.min() < 0.87
     assert 1.13 < factors.max() < 1.151
+    counts, _ = np.histogram(speed_factors(config, 0, 0, map(str, range(60_000))), 6, (0.85, 1.15))
+    np.testing.assert_allclose(counts, 10_000, atol=460)  # 5 standard deviations
+
+
+def test_a_speed_depends_on_seed_epoch_and_utterance_alone():
+    config = AugmentConfig(speed=(0.5, 1.5))
+    names = ["a", "b", "ä", ""]
+    drawn = {(s, e): speed_factors(config, s, e, names).tolist() for s in (0, 1) for e in (0, 1)}
+    assert len({factor for row in drawn.values() for factor in row}) == 16
+    for (seed, epoch), row in drawn.items():
+        assert row == [float(speed_factors(config, seed, epoch, [name])[0]) for name in names]
 
 
 def test_a_probability_is_how_often():
-    augmenter = Augmenter(AugmentConfig(speed=(1.1, 1.1), speed_probability=0.3), RATE)
-    wave = noise(1600)
-    changed = sum(augmenter.augment_wave(wave, utterance_rng(0, e, "a")).size != 1600 for e in range(500))
-    assert changed == pytest.approx(150, abs=50)  # 5 standard deviations
+    config = AugmentConfig(speed=(1.1, 1.1), speed_probability=0.3)
+    factors = speed_factors(config, 0, 0, map(str, range(500)))
+    assert set(factors) == {1.0, 1.1}
+    assert np.sum(factors == 1.1) == pytest.approx(150, abs=50)  # 5 standard deviations
 
 
 @given(snr_db=st.floats(-20, 60), levels=st.tuples(st.floats(0.01, 0.5), st.floats(0.01, 0.5)))

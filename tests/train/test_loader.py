@@ -86,3 +86,17 @@ def test_the_workers_stay_over_all_epochs():
     assert [place for place, _ in made] == [place for place, _ in steps]
     assert all(batch[1:] == (place.epoch, 2) for place, (batch,) in made)
     assert len({batch[0] for _, (batch,) in made}) == 2
+
+
+def test_batches_are_cut_by_what_speed_makes_of_the_durations(tmp_path, corpus):
+    """They were cut by the recordings' own, so a tenth to a quarter of a batch was padding."""
+    augment = {"speed": [0.5, 2.0]}
+    config = recipe(corpus, tmp_path, augment=augment, data={"batch_size": 12, "batch_seconds": 3.0})
+    training_set = dataset.TrainingSet(config)
+    utterances = read_training(config).utterances
+    sizes = []
+    for place, (batch,) in steps_from(Place(0, 0, 1), utterances, config, 0, 1):
+        seconds = training_set.batch(batch, place.epoch).lengths / config.features.sample_rate
+        assert len(batch) == 1 or len(batch) * seconds.max() <= 3.0 + 0.01
+        sizes.append(len(batch))
+    assert max(sizes) > 4
