@@ -64,7 +64,7 @@ def train_step(
     learner.optimizer.step()
     learner.scaler.update()
     learner.statistics.finish_step(tally.num_batches, finite)
-    learner.average.update(learner.network, step, finite)
+    learner.average.update(step, finite)
     ids = tuple(name for _, batch in filled for name in batch.ids)
     numbers = torch.cat([torch.stack([loss, norm]), own])
     return _sent_to_host(numbers, ids, learner.scaler.is_enabled())

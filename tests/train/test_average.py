@@ -25,7 +25,7 @@ def test_equal_to_the_plain_formula_weights_and_statistics_alike():
     plain = {name: network.state_dict()[name].double().clone() for name in floating}
     for step in range(1, 120):
         move(network, step)
-        average.update(network, step, torch.tensor(True))
+        average.update(step, torch.tensor(True))
         decay = min(0.9, (1 + step) / (10 + step))  # 2/11, 3/12, …: it reaches 0.9 at step 80
         for name in floating:
             plain[name] = decay * plain[name] + (1 - decay) * network.state_dict()[name].double()
@@ -39,7 +39,7 @@ def test_a_decay_of_zero_is_the_network_itself():
     average = MovingAverage(network, decay=0.0)
     for step in (1, 2):
         move(network, step)
-        average.update(network, step, torch.tensor(True))
+        average.update(step, torch.tensor(True))
     own, theirs = average.network.state_dict(), network.state_dict()
     assert all(torch.equal(own[n], theirs[n]) for n in own if own[n].is_floating_point())
 
@@ -57,3 +57,15 @@ def test_it_is_apart_from_the_network_and_evaluates():
     assert torch.equal(average.network(x, lengths)[0], average.network(x, lengths)[0])
     with pytest.raises(RuntimeError, match="does not require grad"):
         average.network(x, lengths)[0].sum().backward()
+
+
+def test_it_follows_after_both_have_loaded_other_weights():
+    """As a resumed run does; the tensors that it follows are those that the network computes with."""
+    network, other = Jasper(NETWORK, 6, 3), Jasper(NETWORK, 6, 3)
+    average = MovingAverage(network, decay=0.0)
+    move(other, 1)
+    network.load_state_dict(other.state_dict())
+    average.network.load_state_dict(Jasper(NETWORK, 6, 3).state_dict())
+    average.update(1, torch.tensor(True))
+    own, theirs = average.network.state_dict(), other.state_dict()
+    assert all(torch.equal(own[n], theirs[n]) for n in own if own[n].is_floating_point())
