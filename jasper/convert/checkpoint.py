@@ -77,7 +77,7 @@ def from_shared(config: ModelConfig, shared: Weights, source: str) -> Checkpoint
     # Shapes alone: what a hostile configuration asks for is not allocated.
     try:
         network = network_shape(config)
-    except RuntimeError:
+    except (RuntimeError, TypeError, OverflowError):  # PyTorch's, of sizes that 63 bits or 64 do not hold
         raise ModelError(f"{source}: its configuration asks for a network that no memory holds") from None
     check_weights(network, weights, source)
     return Checkpoint(config, {name: np.asarray(value, dtype=np.float32) for name, value in weights.items()})

@@ -88,7 +88,7 @@ class RunView:
             "learning_rate": ("rate", "{:.2e}"),
             "grad_norm": ("gradient", "{:.2f}"),
             "audio_per_second": ("audio s/s", "{:.0f}"),
-            "utterances_per_second": ("utterances/s", "{:.1f}"),
+            "utterances_per_second": ("utt/s", "{:.1f}"),
         }
         return self._line(shown)
 

@@ -146,6 +146,7 @@ def test_references_are_followed(with_config):
         (lambda raw: raw["encoder"]["jasper"][1].update(repeat=4), "keys have no place"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel=[35]), r"\(16, 1, 33\), not \(16, 1, 35\)"),
         (lambda raw: raw["encoder"]["jasper"][1].update(filters=2**40), "shape|no memory"),
+        (lambda raw: raw["encoder"]["jasper"][1].update(filters=2**70), "no memory"),
         (lambda raw: raw["encoder"]["jasper"][1].update(repeat=10**12), "is missing"),
     ],
 )
