@@ -27,6 +27,11 @@ def run(tmp_path_factory, corpus, dev):
     return out
 
 
+def heed_ctrl_c():
+    """As at a prompt: who starts the tests in the background has them ignore it, and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def read_to_the_end(terminal):
     """What is still written to a terminal; unread, it would hold up the one who writes."""
     seen = b""
@@ -93,7 +98,13 @@ def test_the_command_prints_an_ended_run_and_refuses_what_is_none(run, tmp_path)
 
 def test_on_a_terminal_it_follows_and_gives_the_terminal_back(run):
     main, terminal = pty.openpty()
-    process = subprocess.Popen([JASPER, "watch", str(run)], stdin=terminal, stdout=terminal, stderr=terminal)
+    process = subprocess.Popen(
+        [JASPER, "watch", str(run)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        preexec_fn=heed_ctrl_c,
+    )
     os.close(terminal)
     seen = b""
     while b"epoch 6.00 of 6" not in seen:
