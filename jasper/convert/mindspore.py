@@ -25,10 +25,9 @@ from jasper.convert.checkpoint import (
     to_shared,
     warn_of_front_end,
 )
-from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config
+from jasper.convert.nvidia_yaml import NVIDIA_FIXED, read_or_infer
 from jasper.convert.protobuf import field, fields
 from jasper.convert.settings import is_citrinets
-from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ModelError
 from jasper.storage import atomic_file
 
@@ -66,12 +65,7 @@ def read(path: Path, config: Path | None, ema: bool) -> Checkpoint:
             tensors = _read_tensors(message, str(path))
         except ValueError as error:
             raise ModelError(f"{path}: not a MindSpore checkpoint, or damaged: {error}") from None
-    if config:
-        model = read_config(config)
-    else:
-        shapes = {name: value.shape for name, value in tensors.items()}
-        model = model_from_shapes(shapes, NVIDIA_FEATURES, str(path))
-    return from_shared(model, tensors, str(path))
+    return from_shared(read_or_infer(config, tensors, str(path)), tensors, str(path))
 
 
 def write(path: Path, checkpoint: Checkpoint) -> Path:

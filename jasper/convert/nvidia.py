@@ -18,9 +18,8 @@ from jasper.convert.checkpoint import (
     to_shared,
     warn_of_front_end,
 )
-from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, NVIDIA_FIXED, read_config, write_config
+from jasper.convert.nvidia_yaml import NVIDIA_FIXED, read_or_infer, write_config
 from jasper.convert.settings import is_citrinets
-from jasper.convert.shapes import model_from_shapes
 from jasper.convert.torch_file import import_torch, load, named_tensors
 from jasper.errors import ModelError
 from jasper.storage import atomic_file
@@ -39,12 +38,7 @@ _RULES: tuple[Rule, ...] = (
 def read(path: Path, config: Path | None, ema: bool) -> Checkpoint:
     """Read a `.pt`; without `config` (NVIDIA's YAML, or ours) the network is read from the shapes."""
     shared = _read_state(path, ema)
-    if config:
-        model = read_config(config)
-    else:
-        shapes = {name: value.shape for name, value in shared.items()}
-        model = model_from_shapes(shapes, NVIDIA_FEATURES, str(path))
-    return from_shared(model, shared, str(path))
+    return from_shared(read_or_infer(config, shared, str(path)), shared, str(path))
 
 
 def write(path: Path, checkpoint: Checkpoint) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jasper.bundle import Weights
 from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig
 from jasper.convert.settings import (
     check_settings,
@@ -15,6 +16,7 @@ from jasper.convert.settings import (
     write_block,
     write_front_end,
 )
+from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ConfigError
 from jasper.nn.network import expand
 from jasper.recipe import load_config, parse_config, read_yaml
@@ -32,6 +34,14 @@ NVIDIA_FEATURES = FeatureConfig(**NVIDIA_FIXED)
 
 _ENCODER_LIMITS: dict[str, tuple[Any, ...]] = {"activation": ("relu",), "frame_splicing": (1,)}
 _ENCODER_KNOWN = {"blocks", "in_feats", "init", "weight_init", "use_conv_masks"}
+
+
+def read_or_infer(config: Path | None, weights: Weights, source: str) -> ModelConfig:
+    """The model of a YAML; without one what the shapes of the weights tell, under shared names."""
+    if config:
+        return read_config(config)
+    shapes = {name: value.shape for name, value in weights.items()}
+    return model_from_shapes(shapes, NVIDIA_FEATURES, source)
 
 
 def read_config(path: Path) -> ModelConfig:
