@@ -77,7 +77,7 @@ def read_block(raw: Raw, source: str) -> dict[str, Any]:
     if "kernel_size_factor" in raw:
         # Narrowed and rounded up to an odd number, as NeMo does.
         factor = _number(raw["kernel_size_factor"], source)
-        kernel = max(int(_number(block.get("kernel"), source) * factor), 1)
+        kernel = max(int(_number(_number(block.get("kernel"), source) * factor, source)), 1)
         block["kernel"] = kernel + 1 - kernel % 2
     if raw.get("residual"):
         block["residual"] = "dense" if raw.get("residual_dense") else "plain"

@@ -1,6 +1,7 @@
 """The environment that torchrun sets in, `Ranks` out: what the processes of a training tell each other.
 
-The only file that knows `torch.distributed`. One rank alone runs the same code, without a process group.
+With `rendezvous.py` the only file that knows `torch.distributed`. One rank alone runs the same code, without
+a process group.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from jasper.errors import ConfigError, RankError
 from jasper.nn.device import pick_device
+from jasper.train.rendezvous import fresh_store
 
 T = TypeVar("T")
 
@@ -105,7 +108,11 @@ def start_ranks(device: str, timeout: timedelta = _TIMEOUT) -> Iterator[Ranks]:
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     own = _own_device(device, local_rank)
     with _peers_may_be_gone():
-        dist.init_process_group(_BACKENDS[own.type], timeout=timeout)
+        store, *_ = next(rendezvous("env://", timeout=timeout))
+        store = fresh_store(store, rank, world_size, timeout)
+        dist.init_process_group(
+            _BACKENDS[own.type], timeout=timeout, store=store, rank=rank, world_size=world_size
+        )
     try:
         yield Ranks(own, rank, world_size)
     except BaseException:

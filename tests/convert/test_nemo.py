@@ -133,6 +133,7 @@ def test_references_are_followed(with_config):
         (lambda raw: raw["encoder"]["jasper"][1].update(stride=[2]), "strides in each"),
         (lambda raw: raw["encoder"]["jasper"][1].update(filters="${a}"), "filters"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor="x"), "'x' is no number"),
+        (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor=1e308), "inf is no number"),
         (lambda raw: raw["preprocessor"].update(exact_pad=True), "exact_pad = True"),
         (lambda raw: raw["preprocessor"].update(window="kaiser"), "window"),
         (lambda raw: raw["preprocessor"].update(sample_rate=0), "sample_rate"),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def written(tmp_path, corpus, dev):
         return config, path
 
     return write
+
+
+@contextmanager
+def started(command, **options):
+    """The process of a launcher, which is gone with its workers at the end, however that comes."""
+    launcher = subprocess.Popen(command, text=True, **options)
+    try:
+        yield launcher
+    finally:
+        if launcher.poll() is None:
+            launcher.terminate()  # it ends its workers, after half a minute by force
+            try:
+                launcher.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                launcher.kill()
 
 
 def workers_of(launcher):
@@ -58,7 +74,7 @@ def test_a_worker_that_is_killed_costs_only_the_steps_since_the_last_checkpoint(
         "train",
         path,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launcher:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as launcher:
         until = time.monotonic() + 120
         while len(list_checkpoints(tmp_path / "run" / "checkpoints")) < 3:
             assert time.monotonic() < until
@@ -138,9 +154,9 @@ def test_the_command_of_the_kubernetes_recipe_trains_on_two_machines(tmp_path, w
     ours["--rdzv-endpoint=jasper-0.jasper:29400"] = f"--rdzv-endpoint=127.0.0.1:{free_port()}"
     options = [ours.pop(word, word) for word in command[1 : command.index("train") + 1]]
     assert not ours
-    pods = [
-        subprocess.Popen([*TORCHRUN, *options, path], stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    errors = [pod.communicate(timeout=120)[1] for pod in pods]
+    pod = [*TORCHRUN, *options, path]
+    with started(pod, stderr=subprocess.PIPE) as first, started(pod, stderr=subprocess.PIPE) as second:
+        pods = [first, second]
+        errors = [pod.communicate(timeout=120)[1] for pod in pods]
     assert [pod.returncode for pod in pods] == [0, 0], errors
     assert [row["step"] for row in log_rows(tmp_path / "run", "loss")] == list(range(1, 7))
