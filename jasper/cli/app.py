@@ -6,23 +6,11 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from jasper.cli import data, lm, training
-from jasper.cli.decoding import (
-    Alpha,
-    BeamWidth,
-    Beta,
-    HotwordFile,
-    Hotwords,
-    LanguageModel,
-    LexiconFile,
-    Settings,
-    decode_config,
-    read_hotwords,
-)
+from jasper.cli import data, lm, recognition, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -30,10 +18,6 @@ from jasper.cli.output import (
     print_table,
     warnings_as_lines,
 )
-from jasper.errors import AudioError, ConfigError
-
-if TYPE_CHECKING:
-    from jasper.config import JoinConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,11 +29,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
 for command in (training.train, training.watch, training.average):
     app.command()(command)
-
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory, or a training run.")]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, or torch.")]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, npu or mps.")]
-Channel = Annotated[int | None, typer.Option(help="Channel of files with several; default: their mean.")]
+app.command("eval")(recognition.evaluate)
+app.command()(recognition.transcribe)
 
 
 def _version(asked: bool) -> None:
@@ -90,106 +71,6 @@ def demo(
         print_json(result.as_dict())
     else:
         typer.echo(f"WER {result.score.wer:.2%} on {result.held_out}; report: {result.report}")
-
-
-@app.command("eval")
-def evaluate(
-    model: ModelPath,
-    manifest: Annotated[str, typer.Argument(help="Every utterance in it is scored, once.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for utterances.jsonl, report.html and report.txt.")
-    ] = None,
-    join: Annotated[
-        str | None,
-        typer.Option(help="MIN:MAX: join short clips of a speaker into strings of that many, each once."),
-    ] = None,
-    join_seed: Annotated[int, typer.Option(help="Which strings --join makes.")] = 0,
-    exclude_speaker: Annotated[list[str] | None, typer.Option(help="Leave out; may be repeated.")] = None,
-    only_speaker: Annotated[list[str] | None, typer.Option(help="Keep these alone.")] = None,
-    beam: BeamWidth = None,
-    lm_path: LanguageModel = None,
-    alpha: Alpha = None,
-    beta: Beta = None,
-    lexicon: LexiconFile = None,
-    hotword: Hotwords = None,
-    hotwords: HotwordFile = None,
-    decode: Settings = None,
-    channel: Channel = None,
-    engine: EngineName = "auto",
-    device: DeviceName = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Score a model: WER with a 95 % interval, CER, and the errors by kind."""
-    from jasper import report
-    from jasper.data.join import join_clips
-    from jasper.data.manifest import read_manifest
-    from jasper.evaluate import evaluate as run_evaluation
-    from jasper.model import load
-
-    phrases = read_hotwords(hotword, hotwords)
-    search = decode_config(beam, lm_path, alpha, beta, lexicon, phrases, decode)
-    if out is not None:
-        _make_folder(out)
-    utterances = read_manifest(manifest)
-    kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
-    utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
-    if join:
-        utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
-    with long_work("run the command again"):
-        score = run_evaluation(load(model, engine, device, search), utterances, channel=channel)
-    if out is not None:
-        report.write_score_lines(out / "utterances.jsonl", score)
-        (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
-        report.write_score_report(out / "report.html", score, f"{model} on {manifest}")
-    if as_json:
-        print_json(report.score_dict(score))
-    else:
-        typer.echo(report.score_text(score))
-
-
-@app.command()
-def transcribe(
-    model: ModelPath,
-    audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3 files.")],
-    beam: BeamWidth = None,
-    lm_path: LanguageModel = None,
-    alpha: Alpha = None,
-    beta: Beta = None,
-    lexicon: LexiconFile = None,
-    hotword: Hotwords = None,
-    hotwords: HotwordFile = None,
-    decode: Settings = None,
-    channel: Channel = None,
-    engine: EngineName = "auto",
-    device: DeviceName = "auto",
-    words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
-) -> None:
-    """Print what is said in each file; a file that cannot be read is reported and the others go on."""
-    from jasper.model import load
-    from jasper.progress import track
-
-    phrases = read_hotwords(hotword, hotwords)
-    search = decode_config(beam, lm_path, alpha, beta, lexicon, phrases, decode)
-    faults = 0
-    with long_work("run the command again"):
-        loaded = load(model, engine, device, search)
-        for path in track(audio, "transcribing"):
-            try:
-                result = loaded.transcribe(path, channel=channel, words=words)
-            except AudioError as error:
-                faults += 1
-                print(f"jasper: {' '.join(str(error).split())}", file=sys.stderr)
-                continue
-            if as_json:
-                row = {"text": result.text, "duration": result.duration, "score": result.score}
-                timed = {"words": [asdict(word) for word in result.words]} if words else {}
-                print_json({"path": str(path), **row, **timed})
-            else:
-                typer.echo(result.text if len(audio) == 1 else f"{path}\t{result.text}")
-    if faults:
-        print(f"jasper: {faults} of {len(audio)} files could not be transcribed", file=sys.stderr)
-        raise typer.Exit(2)
 
 
 @app.command()
@@ -267,24 +148,6 @@ def pull(
     else:
         rows = [(key, model.language, model.wer, model.licence) for key, model in PUBLIC.items()]
         print_table("public weights", ("name", "language", "published WER, %", "licence"), rows)
-
-
-def _make_folder(path: Path) -> None:
-    """Before the work whose results go there, so that it is not done in vain."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
-
-
-def _parse_join(text: str) -> JoinConfig:
-    from jasper.config import JoinConfig
-    from jasper.recipe import parse_config
-
-    low, _, high = text.partition(":")
-    if not (low.isdigit() and high.isdigit()):
-        raise ConfigError(f"--join {text}: give the smallest and largest number of clips as MIN:MAX, 1:7 say")
-    return parse_config(JoinConfig, {"min_clips": int(low), "max_clips": int(high)}, "--join")
 
 
 def _as_cell(value: object) -> str:

@@ -1,7 +1,8 @@
-"""Options of the search, as `transcribe` and `eval` have them, in; a `DecodeConfig` out."""
+"""How to recognize, as the commands have it in options, in; a loaded `Model` out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,49 +12,61 @@ from jasper.errors import ConfigError
 
 if TYPE_CHECKING:
     from jasper.config import DecodeConfig
+    from jasper.model import Model
 
 DEFAULT_WEIGHT = 4.0  # nats, of a hotword without one
 
-BeamWidth = Annotated[int | None, typer.Option("--beam", help="Beam search that keeps so many texts.")]
-LanguageModel = Annotated[
-    Path | None, typer.Option("--lm", help="ARPA file or `jasper lm build`'s; implies beam search.")
-]
-Alpha = Annotated[float | None, typer.Option(help="Weight of the language model.")]
-Beta = Annotated[float | None, typer.Option(help="Added for each word; scores are natural logarithms.")]
-LexiconFile = Annotated[Path | None, typer.Option("--lexicon", help="File of words: find no others.")]
-Hotwords = Annotated[
-    list[str] | None,
-    typer.Option("--hotword", help="PHRASE or PHRASE=WEIGHT to listen for; may be repeated."),
-]
-HotwordFile = Annotated[Path | None, typer.Option("--hotwords", help="File of these, one a line.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--decode", help="KEY=VALUE of DecodeConfig, such as cutoff_prob=1; may be repeated."),
-]
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """Options of the search; anything that greedy search cannot do makes it a beam search."""
+
+    beam: Annotated[int | None, typer.Option(help="Beam search that keeps so many texts.")] = None
+    lm: Annotated[
+        Path | None, typer.Option(help="ARPA file or `jasper lm build`'s; implies beam search.")
+    ] = None
+    alpha: Annotated[float | None, typer.Option(help="Weight of the language model.")] = None
+    beta: Annotated[
+        float | None, typer.Option(help="Added for each word; scores are natural logarithms.")
+    ] = None
+    lexicon: Annotated[Path | None, typer.Option(help="File of words: find no others.")] = None
+    hotword: Annotated[
+        list[str] | None, typer.Option(help="PHRASE or PHRASE=WEIGHT to listen for; may be repeated.")
+    ] = None
+    hotwords: Annotated[Path | None, typer.Option(help="File of these, one a line.")] = None
+    decode: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of DecodeConfig, such as cutoff_prob=1; may be repeated."),
+    ] = None
+
+    def config(self) -> DecodeConfig:
+        """The settings. Raises ConfigError for what cannot be."""
+        from jasper.config import DecodeConfig
+        from jasper.recipe import parse_config, parse_override
+
+        given: dict[str, Any] = {"beam_width": self.beam, "lm": self.lm, "lexicon": self.lexicon}
+        given |= {"alpha": self.alpha, "beta": self.beta}
+        given["hotwords"] = read_hotwords(self.hotword, self.hotwords) or None
+        raw = {key: value for key, value in given.items() if value is not None}
+        for setting in self.decode or []:
+            raw.update(parse_override(setting))
+        if raw:
+            raw.setdefault("search", "beam")
+        return parse_config(DecodeConfig, raw, "decoding")
 
 
-def decode_config(
-    beam: int | None = None,
-    lm: Path | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
-    lexicon: Path | None = None,
-    hotwords: dict[str, float] | None = None,
-    settings: list[str] | None = None,
-) -> DecodeConfig:
-    """Settings of the search; anything that greedy search cannot do makes it a beam search."""
-    from jasper.config import DecodeConfig
-    from jasper.recipe import parse_config, parse_override
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What runs the network, and where."""
 
-    given = {"beam_width": beam, "lm": lm, "alpha": alpha, "beta": beta, "lexicon": lexicon}
-    raw: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if hotwords:
-        raw["hotwords"] = hotwords
-    for setting in settings or []:
-        raw.update(parse_override(setting))
-    if raw:
-        raw.setdefault("search", "beam")
-    return parse_config(DecodeConfig, raw, "decoding")
+    engine: Annotated[str, typer.Option(help="auto, or torch.")] = "auto"
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, npu or mps.")] = "auto"
+
+    def load(self, model: Path, decode: DecodeConfig | None = None) -> Model:
+        """The model of a directory. Raises ModelError where there is none."""
+        from jasper.model import load
+
+        return load(model, self.engine, self.device, decode)
 
 
 def read_hotwords(phrases: list[str] | None, path: Path | None) -> dict[str, float]:

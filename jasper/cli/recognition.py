@@ -1,0 +1,119 @@
+"""The commands that run a model: eval, transcribe."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jasper.cli.decoding import EngineOptions, SearchOptions
+from jasper.cli.options import with_options
+from jasper.cli.output import AsJson, long_work, print_json
+from jasper.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from jasper.config import JoinConfig
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory, or a training run.")]
+Channel = Annotated[int | None, typer.Option(help="Channel of files with several; default: their mean.")]
+
+
+@with_options
+def evaluate(
+    model: ModelPath,
+    manifest: Annotated[str, typer.Argument(help="Every utterance in it is scored, once.")],
+    search: SearchOptions,
+    engine: EngineOptions,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for utterances.jsonl, report.html and report.txt.")
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(help="MIN:MAX: join short clips of a speaker into strings of that many, each once."),
+    ] = None,
+    join_seed: Annotated[int, typer.Option(help="Which strings --join makes.")] = 0,
+    exclude_speaker: Annotated[list[str] | None, typer.Option(help="Leave out; may be repeated.")] = None,
+    only_speaker: Annotated[list[str] | None, typer.Option(help="Keep these alone.")] = None,
+    channel: Channel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model: WER with a 95 % interval, CER, and the errors by kind."""
+    from jasper import report
+    from jasper.data.join import join_clips
+    from jasper.data.manifest import read_manifest
+    from jasper.evaluate import evaluate as run_evaluation
+
+    decode = search.config()
+    if out is not None:
+        _make_folder(out)
+    utterances = read_manifest(manifest)
+    kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
+    utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
+    if join:
+        utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
+    with long_work("run the command again"):
+        score = run_evaluation(engine.load(model, decode), utterances, channel=channel)
+    if out is not None:
+        report.write_score_lines(out / "utterances.jsonl", score)
+        (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
+        report.write_score_report(out / "report.html", score, f"{model} on {manifest}")
+    if as_json:
+        print_json(report.score_dict(score))
+    else:
+        typer.echo(report.score_text(score))
+
+
+@with_options
+def transcribe(
+    model: ModelPath,
+    audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3 files.")],
+    search: SearchOptions,
+    engine: EngineOptions,
+    channel: Channel = None,
+    words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
+) -> None:
+    """Print what is said in each file; a file that cannot be read is reported and the others go on."""
+    from jasper.progress import track
+
+    decode = search.config()
+    faults = 0
+    with long_work("run the command again"):
+        loaded = engine.load(model, decode)
+        for path in track(audio, "transcribing"):
+            try:
+                result = loaded.transcribe(path, channel=channel, words=words)
+            except AudioError as error:
+                faults += 1
+                print(f"jasper: {' '.join(str(error).split())}", file=sys.stderr)
+                continue
+            if as_json:
+                row = {"text": result.text, "duration": result.duration, "score": result.score}
+                timed = {"words": [asdict(word) for word in result.words]} if words else {}
+                print_json({"path": str(path), **row, **timed})
+            else:
+                typer.echo(result.text if len(audio) == 1 else f"{path}\t{result.text}")
+    if faults:
+        print(f"jasper: {faults} of {len(audio)} files could not be transcribed", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _make_folder(path: Path) -> None:
+    """Before the work whose results go there, so that it is not done in vain."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
+
+
+def _parse_join(text: str) -> JoinConfig:
+    from jasper.config import JoinConfig
+    from jasper.recipe import parse_config
+
+    low, _, high = text.partition(":")
+    if not (low.isdigit() and high.isdigit()):
+        raise ConfigError(f"--join {text}: give the smallest and largest number of clips as MIN:MAX, 1:7 say")
+    return parse_config(JoinConfig, {"min_clips": int(low), "max_clips": int(high)}, "--join")
