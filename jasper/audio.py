@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from jasper.errors import AudioError
+from jasper.errors import AudioError, EmptyAudioError
 from jasper.storage import num_bytes, read_range
 from jasper.types import FloatArray, Member, location
 
@@ -63,14 +63,13 @@ def read_audio(
     or has samples that are not finite.
     """
     with open_audio(source, member) as (name, file):
-        if channel is not None and not 0 <= channel < file.channels:
-            raise AudioError(f"{name}: there is no channel {channel}; channels are 0 to {file.channels - 1}")
         wanted = seek_stretch(name, file, offset, duration)
-        wave = _read_mono(file, wanted, channel)
+        blocks = list(mono_blocks(name, file, wanted, channel))
+        wave = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.float32)
         check_samples(name, file, wave, wanted)
         wave = resample(wave, file.samplerate, sample_rate)
         if wave.size == 0:
-            raise AudioError(f"{name}: too short: less than one sample at {sample_rate} Hz")
+            raise EmptyAudioError(f"{name}: too short: less than one sample at {sample_rate} Hz")
         return wave
 
 
@@ -95,10 +94,13 @@ def trim_silence(wave: FloatArray, sample_rate: int, top_db: float = 60.0) -> Fl
 
 
 @contextmanager
-def open_audio(source: Source, member: Member | None = None) -> Iterator[tuple[str, soundfile.SoundFile]]:
+def open_audio(
+    source: Source, member: Member | None = None, *, name: str | None = None
+) -> Iterator[tuple[str, soundfile.SoundFile]]:
     """Open a file that is whole and has samples: its name for messages, and libsndfile's view of it.
 
-    Whatever fails, inside the block too, becomes an AudioError that has the name.
+    `name` is that of an open file, where it does not know its own. Whatever fails, inside the block too,
+    becomes an AudioError that has the name.
     """
     with ExitStack() as stack:
         if isinstance(source, str | Path) and member is None and isinstance(path := location(source), Path):
@@ -106,7 +108,7 @@ def open_audio(source: Source, member: Member | None = None) -> Iterator[tuple[s
             data: Path | BinaryIO = path
             file = stack.enter_context(_open_local(path))
         else:
-            name, hint = _name(source, member), ""
+            name, hint = name or _name(source, member), ""
             data = file = _in_memory(source, member, name) if isinstance(source, str | Path) else source
         _check_whole(name, file)
         if file is data:
@@ -114,7 +116,9 @@ def open_audio(source: Source, member: Member | None = None) -> Iterator[tuple[s
         try:
             decoded = stack.enter_context(soundfile.SoundFile(data))
             if decoded.frames <= 0:
-                raise AudioError(f"{name}: has no samples; the file is empty or was cut off")
+                # The sizes in these two were compared with what is there.
+                kind = EmptyAudioError if decoded.format in ("WAV", "AIFF") else AudioError
+                raise kind(f"{name}: has no samples; the file is empty or was cut off")
             yield name, decoded
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants a rate for .raw
             reason = " ".join(str(error).split(": ")[-1].split()).rstrip(".")
@@ -138,13 +142,39 @@ def seek_stretch(name: str, file: soundfile.SoundFile, offset: float, duration: 
     return left if duration is None else min(left, max(1, round(duration * file.samplerate)))
 
 
+def mono_blocks(
+    name: str, file: soundfile.SoundFile, wanted: int, channel: int | None
+) -> Iterator[FloatArray]:
+    """Read up to `wanted` samples from where the file stands: waves (N,) of one channel or of their mean."""
+    if channel is not None and not 0 <= channel < file.channels:
+        raise AudioError(f"{name}: there is no channel {channel}; channels are 0 to {file.channels - 1}")
+    column = 0 if file.channels == 1 else channel
+    left = wanted
+    while left > 0:
+        block = file.read(min(left, BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            return
+        left -= len(block)
+        yield block.mean(axis=1) if column is None else np.ascontiguousarray(block[:, column])
+
+
 def check_samples(name: str, file: soundfile.SoundFile, samples: FloatArray, wanted: int) -> None:
     """Raise AudioError unless all `wanted` samples, (N,) or (N, channels), were read and are finite."""
+    check_count(name, file, len(samples), wanted)
+    check_finite(name, samples)
+
+
+def check_count(name: str, file: soundfile.SoundFile, count: int, wanted: int) -> None:
+    """Raise AudioError unless all `wanted` samples were read."""
     slack = MP3_SLACK if file.format == "MP3" else 0
-    if len(samples) == 0 or len(samples) < wanted - slack:
+    if count == 0 or count < wanted - slack:
         raise AudioError(
-            f"{name}: damaged or cut off: {len(samples)} samples could be read, its header promises {wanted}"
+            f"{name}: damaged or cut off: {count} samples could be read, its header promises {wanted}"
         )
+
+
+def check_finite(name: str, samples: FloatArray) -> None:
+    """Raise AudioError for a sample that is no number."""
     if not np.isfinite(samples).all():
         raise AudioError(f"{name}: has samples that are not finite (NaN or infinity)")
 
@@ -183,29 +213,13 @@ def _in_memory(source: str | Path, member: Member | None, name: str) -> BinaryIO
     return BytesIO(data)
 
 
-def _read_mono(file: soundfile.SoundFile, wanted: int, channel: int | None) -> FloatArray:
-    """Read up to `wanted` samples from where the file stands, in blocks, as one channel."""
-    blocks: list[FloatArray] = []
-    left = wanted
-    while left > 0:
-        block = file.read(min(left, BLOCK_SAMPLES), dtype="float32", always_2d=True)
-        if len(block) == 0:
-            break
-        left -= len(block)
-        column = 0 if file.channels == 1 else channel
-        blocks.append(block.mean(axis=1) if column is None else block[:, column])
-    if not blocks:
-        return np.empty(0, dtype=np.float32)
-    return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
-
-
 def _check_whole(name: str, file: BinaryIO) -> None:
     """Refuse what libsndfile would read as a shorter file without a word: cut-off WAV, AIFF and Ogg."""
     try:
         file.seek(0)
         magic = file.read(12)
         if not magic:
-            raise AudioError(f"{name}: the file is empty (0 bytes)")
+            raise EmptyAudioError(f"{name}: the file is empty (0 bytes)")
         if magic.startswith(b"OggS") and not _ogg_is_whole(file):
             raise AudioError(f"{name}: cut off: the last Ogg page is missing; copy the file again")
         if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":

@@ -9,6 +9,10 @@ class AudioError(JasperError, ValueError):
     """An audio file that is missing, unreadable or empty."""
 
 
+class EmptyAudioError(AudioError):
+    """An audio file that is whole and has no sample."""
+
+
 class ConfigError(JasperError, ValueError):
     """A configuration with an unknown key, a wrong type or an impossible value."""
 

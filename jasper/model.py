@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
-
-from jasper.audio import read_audio
 from jasper.bundle import read_model_config
 from jasper.config import DecodeConfig, ModelConfig
 from jasper.decode import make_search
@@ -78,25 +76,19 @@ class Model:
         return words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
 
     def transcribe(
-        self, audio: str | Path | FloatArray, *, channel: int | None = None, words: bool = False
+        self,
+        audio: str | Path | BinaryIO | FloatArray,
+        *,
+        channel: int | None = None,
+        words: bool = False,
     ) -> Transcript:
-        """Transcribe a file, or a wave (N,) at `sample_rate`; `words` asks for their times and confidence.
+        """Transcribe a file, a URL, an open file, or a wave (N,) at `sample_rate`, of any length.
 
-        Raises AudioError for what cannot be read.
+        `words` asks for their times and confidence. Raises AudioError for what cannot be read.
         """
-        if isinstance(audio, (str, Path)):
-            path: Path | None = Path(audio)
-            wave = read_audio(audio, self.sample_rate, channel=channel)
-        else:
-            path, wave = None, np.asarray(audio, dtype=np.float32)
-        recognition = self.recognize([wave])[0]
-        return Transcript(
-            self.tokenizer.decode(recognition.hypothesis.tokens).strip(),
-            wave.size / self.sample_rate,
-            recognition.hypothesis.score,
-            path,
-            self.words(recognition) if words else (),
-        )
+        from jasper.transcribe import transcribe
+
+        return transcribe(self, audio, channel=channel, words=words)
 
     def transcribe_many(
         self, paths: Sequence[str | Path], *, channel: int | None = None

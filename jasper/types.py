@@ -71,14 +71,26 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """What was said between two pauses of a recording."""
+
+    text: str
+    start: float  # s, half open
+    end: float  # s
+    score: float  # natural log, as in Hypothesis
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in one recording."""
+    """What was said in one recording: its segments one after the other."""
 
     text: str
     duration: float  # s
-    score: float  # natural log, as in Hypothesis
-    path: Path | None = None
+    score: float  # natural log, the sum of its segments'
+    path: Location | None = None
     words: tuple[Word, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def randomize(network: Jasper, seed: int = 0) -> Jasper:
                 module.bias.copy_(uniform(-0.3, 0.3, module.bias))
                 module.running_mean.copy_(uniform(-0.3, 0.3, module.running_mean))
                 module.running_var.copy_(uniform(0.5, 1.5, module.running_var))
-        network.head.weight.mul_(3)
+        network.head.weight.mul_(6)
         network.head.bias.copy_(uniform(-0.3, 0.3, network.head.bias))
     return network.eval()
 

@@ -22,6 +22,8 @@ SAME_LAYER = {
     ("cli", "__init__"),  # the version
     ("cli", "demo"),  # `jasper demo`
     ("evaluate", "model"),  # a model in, a score out
+    ("model", "transcribe"),  # `Model.transcribe` is its door
+    ("transcribe", "model"),
     ("train", "evaluate"),  # dev is scored as every set is
     ("train", "model"),
     ("__main__", "cli"),  # `python -m jasper` is the command
@@ -31,7 +33,7 @@ DOORS = {"__init__": 5, "__main__": 5}
 LAYER_0_MAY_USE = {"numpy", "yaml", "pydantic", "rich", "jasper"}
 FRAMEWORKS = {"torch", "torchaudio", "tensorboard", "mindspore", "onnxruntime", "openvino", "torch_npu"}
 # What only knows the engine protocol, and so must run where PyTorch is not installed.
-PROTOCOL_ONLY = {"model", "evaluate"}
+PROTOCOL_ONLY = {"model", "transcribe", "evaluate"}
 
 
 def layers() -> dict[str, int]:

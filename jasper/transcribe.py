@@ -1,0 +1,177 @@
+"""A model and a recording of any length in, its transcript out, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+
+from jasper.blocks import audio_blocks
+from jasper.data.batches import cut_batches
+from jasper.errors import EmptyAudioError
+from jasper.features import check_wave
+from jasper.model import Recognition
+from jasper.pauses import Cutting, Window, cut_windows
+from jasper.types import FloatArray, Segment, Transcript, location
+
+if TYPE_CHECKING:
+    from jasper.model import Model
+
+NUM_WINDOWS = 16  # that are put in order of length at a time
+BATCH_SECONDS = 80.0  # of padded audio at a time
+LONGEST_STRETCH_S = 150.0  # of sound without a pause that is searched at once
+AGREEMENT_S = 0.4  # of two windows that is compared at each place where they may be joined
+# Share of ln V: a network is unsure whose posteriors have more entropy than this over UNSURE_S.
+UNSURE = 0.5
+UNSURE_S = 3.0
+ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
+
+CUTTING = Cutting()
+
+
+class Stretch(NamedTuple):
+    """Sound between two pauses: where it begins, and its log_probs (T', V)."""
+
+    start: int  # sample of the recording
+    log_probs: FloatArray
+
+
+def transcribe(
+    model: Model,
+    source: str | Path | BinaryIO | FloatArray,
+    *,
+    channel: int | None = None,
+    words: bool = False,
+    cutting: Cutting = CUTTING,
+) -> Transcript:
+    """Transcribe a file, a URL, an open file, or a wave (N,) at the model's rate; of any length.
+
+    `words` asks for the words' times and confidence. A file without samples has an empty transcript. Raises
+    AudioError for what cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        wave = np.asarray(source, dtype=np.float32)
+        check_wave(wave)
+        blocks: Iterable[FloatArray] = [wave]
+    else:
+        blocks = audio_blocks(source, model.sample_rate, channel=channel)
+    count = 0
+
+    def counted() -> Iterator[FloatArray]:
+        nonlocal count
+        for block in blocks:
+            count += block.size
+            yield block
+
+    try:
+        segments = tuple(transcribe_blocks(model, counted(), words=words, cutting=cutting))
+    except EmptyAudioError:
+        segments = ()
+    return Transcript(
+        " ".join(segment.text for segment in segments if segment.text),
+        count / model.sample_rate,
+        math.fsum(segment.score for segment in segments),
+        location(source) if isinstance(source, str | Path) else None,
+        tuple(word for segment in segments for word in segment.words),
+        segments,
+    )
+
+
+def transcribe_blocks(
+    model: Model, blocks: Iterable[FloatArray], *, words: bool = False, cutting: Cutting = CUTTING
+) -> Iterator[Segment]:
+    """Yield what is said between the pauses of a wave that comes in blocks (N,) at the model's rate."""
+    step = model.config.features.hop_length * model.config.network.stride  # samples
+    windows = cut_windows(blocks, model.sample_rate, cutting, step)
+    for start, log_probs in join_windows(run_windows(model, windows), step, model.sample_rate):
+        offset, end = (
+            start / model.sample_rate,
+            start / model.sample_rate + len(log_probs) * model.step_seconds,
+        )
+        heard = hush(log_probs, model.tokenizer.blank, model.step_seconds)
+        hypotheses = model.search(heard[None], np.array([len(heard)]))[0]
+        recognition = Recognition(tuple(hypotheses), heard)
+        timed = model.words(recognition) if words else ()
+        yield Segment(
+            model.tokenizer.decode(recognition.hypothesis.tokens).strip(),
+            offset,
+            end,
+            recognition.hypothesis.score,
+            tuple(replace(word, start=word.start + offset, end=word.end + offset) for word in timed),
+        )
+
+
+def run_windows(model: Model, windows: Iterable[Window]) -> Iterator[tuple[Window, FloatArray]]:
+    """Yield each window with its log_probs (T', V), in order; windows of like length run together."""
+    source = iter(windows)
+    while group := list(islice(source, NUM_WINDOWS)):
+        seconds = np.array([window.wave.size / model.sample_rate for window in group])
+        rows: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(group)
+        for batch in cut_batches(seconds, np.argsort(seconds, kind="stable"), NUM_WINDOWS, BATCH_SECONDS):
+            log_probs, lengths = model.log_probs(*model.features([group[index].wave for index in batch]))
+            for index, row, length in zip(batch, log_probs, lengths, strict=True):
+                rows[index] = row[:length]
+        yield from zip(group, rows, strict=True)
+
+
+def join_windows(rows: Iterable[tuple[Window, FloatArray]], step: int, sample_rate: int) -> Iterator[Stretch]:
+    """Join the log_probs of windows that overlap, of `step` samples a step, into stretches.
+
+    A stretch that has grown to LONGEST_STRETCH_S ends at the next place where two windows meet.
+    """
+    held: Stretch | None = None
+    for window, log_probs in rows:
+        if held is None or not window.joined:
+            if held is not None:
+                yield held
+            held = Stretch(window.start, log_probs)
+            continue
+        offset = (window.start - held.start) // step
+        place = meeting_place(held.log_probs[offset:], log_probs, round(AGREEMENT_S * sample_rate / step))
+        before, after = held.log_probs[: offset + place], log_probs[place:]
+        if len(before) * step > LONGEST_STRETCH_S * sample_rate:
+            yield Stretch(held.start, before)
+            held = Stretch(window.start + place * step, after)
+        else:
+            held = Stretch(held.start, np.concatenate([before, after]))
+    if held is not None:
+        yield held
+
+
+def meeting_place(first: FloatArray, second: FloatArray, width: int) -> int:
+    """The step at which two views (T, V) of the same sound agree most, `width` steps around it.
+
+    It lies in the middle half of what they share, since near its ends a window knows less of what is around.
+    """
+    shared = min(len(first), len(second))
+    distance = np.abs(np.exp(first[:shared]) - np.exp(second[:shared])).sum(axis=1)
+    around = np.convolve(distance, np.ones(max(1, width)), mode="same")
+    low, high = shared // 4, max(shared // 4 + 1, shared - shared // 4)
+    return low + int(np.argmin(around[low:high]))
+
+
+def hush(log_probs: FloatArray, blank: int, step_seconds: float) -> FloatArray:
+    """Log_probs (T, V) that say blank where the network is unsure for UNSURE_S, as it is of noise.
+
+    Clips of speech have an entropy of 0.15 to 0.42 of ln V with the weakest network here (WER 80 %); rain,
+    fans and white noise have 0.6 to 0.85. What is shorter than UNSURE_S comes back as it is.
+    """
+    steps, num_classes = log_probs.shape
+    width = max(1, round(UNSURE_S / step_seconds))
+    if steps < width:
+        return log_probs
+    doubt = -(np.exp(log_probs) * log_probs).sum(axis=1, dtype=np.float64) / math.log(num_classes) - UNSURE
+    unsure = np.zeros(steps, dtype=np.bool_)
+    for start in np.flatnonzero(np.convolve(doubt, np.ones(width), mode="valid") > 0):
+        unsure[start : start + width] = True
+    # Speech right before or after noise stays: in the third of that time around it, the network is sure.
+    unsure &= np.convolve(doubt, np.ones(max(1, width // 3)), mode="same") > 0
+    hushed: FloatArray = log_probs.copy()
+    hushed[unsure] = ALMOST_NEVER
+    hushed[unsure, blank] = 0.0
+    return hushed

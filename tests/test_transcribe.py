@@ -1,0 +1,149 @@
+"""A long recording says what its utterances say alone, at the same times, and silence says nothing."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from tones import SAMPLE_RATE, random_texts, recipe, tones, write_corpus
+
+import jasper
+from jasper.errors import AudioError
+from jasper.metrics import count_errors
+from jasper.model import Model
+from jasper.pauses import Cutting
+from jasper.train import train
+from jasper.transcribe import hush, meeting_place, transcribe
+
+CUTTING = Cutting(longest=4.0, shortest=1.0, margin=0.2, overlap=1.0)
+BLIND = replace(CUTTING, pause=99.0, utterance_pause=1.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Model:
+    """A network that knows the tones by heart."""
+    folder = tmp_path_factory.mktemp("learnt")
+    corpus = write_corpus(folder, random_texts(12))
+    learn = {"data": {"batch_size": 4}, "optimizer": {"learning_rate": 0.02}, "train": {"epochs": 40}}
+    done = train(recipe(corpus, folder / "run", **learn))
+    return jasper.load(done.directory / "last")
+
+
+@pytest.fixture(scope="module")
+def utterances() -> list[tuple[str, np.ndarray]]:
+    texts = random_texts(30, seed=7)
+    return [(text, tones(text, seed).astype(np.float32)) for seed, text in enumerate(texts)]
+
+
+def pause(seconds: float) -> np.ndarray:
+    noise = np.random.default_rng(3).standard_normal(round(seconds * SAMPLE_RATE))
+    return (0.003 * noise).astype(np.float32)
+
+
+def joined(utterances, seconds: float) -> np.ndarray:
+    return np.concatenate([part for _, wave in utterances for part in (wave, pause(seconds))])
+
+
+def test_a_long_recording_says_what_its_utterances_say(model, utterances):
+    transcript = transcribe(model, joined(utterances, 1.0), cutting=CUTTING)
+    assert len(transcript.segments) == len(utterances)
+    reference = " ".join(text for text, _ in utterances)
+    assert count_errors(reference, transcript.text).rate < 0.05  # of letters; it has learnt 12 utterances
+    assert transcript.text == " ".join(segment.text for segment in transcript.segments)
+    assert transcript.duration == pytest.approx(sum(wave.size for _, wave in utterances) / SAMPLE_RATE + 30)
+    assert transcript.score == pytest.approx(sum(segment.score for segment in transcript.segments))
+
+
+def test_words_are_where_they_were_said(model, utterances):
+    transcript = transcribe(model, joined(utterances, 1.0), words=True, cutting=CUTTING)
+    begin, found = 0.0, 0
+    for text, wave in utterances:
+        heard = [
+            word for word in transcript.words if begin <= word.end < begin + wave.size / SAMPLE_RATE + 0.5
+        ]
+        if text.split() == [word.text for word in heard]:
+            found += 1
+            said = begin + 0.08 * np.cumsum([0, *(len(word) + 1 for word in text.split())])
+            np.testing.assert_allclose(
+                [word.start for word in heard], said[:-1], atol=0.08
+            )  # in the first letter
+            np.testing.assert_allclose(
+                [word.end for word in heard], said[1:] - 0.08, atol=0.08
+            )  # in the last
+        begin += wave.size / SAMPLE_RATE + 1.0
+    assert found > 0.8 * len(utterances)
+
+
+def test_sound_without_a_pause_is_joined_without_a_seam(model, utterances):
+    wave, text = joined(utterances, 0.08), " ".join(text for text, _ in utterances)
+    assert len(wave) > 5 * CUTTING.longest * SAMPLE_RATE
+    transcript = transcribe(model, wave, words=True, cutting=BLIND)
+    assert transcript.text == text
+    assert [word.text for word in transcript.words] == text.split()
+
+
+def test_a_stretch_does_not_grow_for_ever(model, utterances, monkeypatch):
+    monkeypatch.setattr("jasper.transcribe.LONGEST_STRETCH_S", 5.0)
+    transcript = transcribe(model, joined(utterances, 0.08), cutting=BLIND)
+    assert len(transcript.segments) > 2
+    assert all(segment.end - segment.start < 5 + CUTTING.longest for segment in transcript.segments)
+    reference = " ".join(text for text, _ in utterances)
+    assert count_errors(reference, transcript.text).rate < 0.05
+
+
+def test_a_file_is_read_as_its_wave(model, utterances, tmp_path):
+    wave = joined(utterances, 1.0)
+    soundfile.write(tmp_path / "long.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+    expected = transcribe(model, wave)
+    assert transcribe(model, tmp_path / "long.wav") == replace(expected, path=tmp_path / "long.wav")
+    assert transcribe(model, io.BytesIO((tmp_path / "long.wav").read_bytes())) == expected
+    assert model.transcribe(str(tmp_path / "long.wav")).text == expected.text
+
+
+@pytest.mark.parametrize("seconds", [0, 1 / SAMPLE_RATE, 0.01, 3, 70])
+@pytest.mark.parametrize("level", [0.0, 1e-4, 0.1])
+def test_silence_and_noise_say_nothing(model, tmp_path, seconds, level):
+    noise = level * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
+    soundfile.write(tmp_path / "a.wav", noise, SAMPLE_RATE)
+    transcript = transcribe(model, tmp_path / "a.wav", words=True)
+    if seconds >= 3 or level == 0:
+        assert (transcript.text, transcript.words) == ("", ())
+    assert transcript.duration == pytest.approx(seconds)
+
+
+def test_a_file_of_no_byte_has_an_empty_transcript(model, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    transcript = transcribe(model, tmp_path / "a.wav")
+    assert (transcript.text, transcript.duration, transcript.segments) == ("", 0.0, ())
+
+
+def test_a_recording_that_is_cut_off_is_an_error(model, utterances, tmp_path):
+    soundfile.write(tmp_path / "a.flac", joined(utterances, 1.0), SAMPLE_RATE)
+    data = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(data[: len(data) // 2])
+    with pytest.raises(AudioError, match=r"a\.flac"):
+        transcribe(model, tmp_path / "a.flac")
+
+
+def test_windows_meet_where_they_agree():
+    rng = np.random.default_rng(0)
+    shared = np.log(rng.dirichlet(np.ones(5), 40)).astype(np.float32)
+    other = shared.copy()
+    other[:25] = np.log(rng.dirichlet(np.ones(5), 25))
+    assert 26 <= meeting_place(shared, other, 3) < 30
+    assert meeting_place(shared[:1], other[:1], 3) == 0
+
+
+def test_only_long_doubt_is_hushed():
+    """Log-probs of 5 labels, 10 steps a second: 6 s sure, 6 s of noise, 2 s sure, 1 s of doubt, 3 s sure."""
+    sure, doubt = np.log([0.96, 0.01, 0.01, 0.01, 0.01]), np.full(5, np.log(0.2))
+    rows = np.repeat([sure, doubt, sure, doubt, sure], [60, 60, 20, 10, 30], axis=0).astype(np.float32)
+    hushed = hush(rows, 4, 0.1)
+    changed = np.flatnonzero((hushed != rows).any(axis=1))
+    assert abs(changed[0] - 60) <= 5
+    assert abs(changed[-1] - 119) <= 5
+    assert (hushed[changed].argmax(axis=1) == 4).all()
+    np.testing.assert_array_equal(hush(rows[60:80], 4, 0.1), rows[60:80])
