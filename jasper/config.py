@@ -311,6 +311,9 @@ class TrainConfig(Section):
     # Keep only what goes from block to block and compute the rest again in the backward pass: more
     # time, a fraction of the memory.
     activation_checkpointing: bool = False
+    # Let PyTorch's compiler fuse norms, ReLU, dropout and masks: for a GPU; on a CPU it is slower. Takes a
+    # minute at the start, and a C++ compiler.
+    compile: bool = False
     max_skipped: Count = 10  # batches in a row whose loss is not finite, before training stops
     log_steps: PositiveInt = 10
     eval_epochs: Positive = 1.0

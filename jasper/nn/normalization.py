@@ -7,16 +7,19 @@ zeros the backward knows what was rectified, dropped or masked. Statistics are f
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn import functional
 
 _PATTERNS = 1 << 16  # of the bits of a bfloat16
 _NUMBERS = _PATTERNS - 254  # of them are not NaN
+
+Activation = Callable[..., Tensor]  # with the arguments of `normalized_activation`
 
 
 def normalized_activation(
@@ -32,14 +35,57 @@ def normalized_activation(
     steps included as in the field's other code, and move the running ones. `dropout` is the share of values
     set to zero, rounded to 1/65,536.
     """
-    kinds = [norm for norm in norms if isinstance(norm, nn.BatchNorm1d)]
-    for norm in kinds:
-        if norm.training and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
+    kinds = _counted(norms)
     weights = [tensor for norm in kinds for tensor in (norm.weight, norm.bias)]
     settings = [_Norm.of(norm) for norm in kinds]
     result: Tensor = _NormalizedActivation.apply(settings, mask, dropout, added, *xs, *weights)  # type: ignore[no-untyped-call]
     return result
+
+
+def compiled_activation() -> Activation:
+    """`normalized_activation` made of PyTorch's own operations, which its compiler fuses for the device.
+
+    One compilation, of some seconds, for each number of branches and channels; any B and T go through it. Its
+    dropout draws other numbers. On a CPU it is the slower of the two (docs/results.md).
+    """
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, 64)
+    fused = torch.compile(_composed, dynamic=True)
+
+    def activation(
+        xs: Sequence[Tensor],
+        norms: Iterable[nn.Module],
+        mask: Tensor,
+        dropout: float,
+        added: Tensor | None = None,
+    ) -> Tensor:
+        return fused(list(xs), _counted(norms), mask, dropout, added)
+
+    return activation
+
+
+def _composed(
+    xs: list[Tensor], norms: list[nn.BatchNorm1d], mask: Tensor, dropout: float, added: Tensor | None
+) -> Tensor:
+    total = added
+    for x, norm in zip(xs, norms, strict=True):
+        assert norm.momentum is not None
+        y = functional.batch_norm(
+            x, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+            norm.training, norm.momentum, norm.eps,
+        )  # fmt: skip
+        total = y if total is None else total + y
+    assert total is not None
+    return functional.dropout(torch.relu(total), dropout) * mask
+
+
+def _counted(norms: Iterable[nn.Module]) -> list[nn.BatchNorm1d]:
+    """The batch norms, those that train having counted one batch more."""
+    kinds = [norm for norm in norms if isinstance(norm, nn.BatchNorm1d)]
+    for norm in kinds:
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+    return kinds
 
 
 @dataclass(frozen=True, slots=True)

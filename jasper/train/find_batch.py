@@ -134,6 +134,11 @@ def _peak_bytes(config: Config, durations: Sequence[float]) -> float | None:
     return peak
 
 
+def _is_want_of_memory(error: Exception) -> bool:
+    """An accelerator's has a type of its own; that of the host's allocators has only its words."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "t allocate memory" in str(error)
+
+
 def _try(config: Config, durations: Sequence[float], sender: Connection) -> None:
     """Make two steps, in the second of which the optimizer has its state, and send the peak in bytes."""
     if config.train.threads:
@@ -147,7 +152,9 @@ def _try(config: Config, durations: Sequence[float], sender: Connection) -> None
     try:
         for step in (1, 2):
             train_step(learner, ranks, batches, count_step(batches, ranks), step, rate=1e-6).read()
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_want_of_memory(error):
+            raise
         sender.send(None)
         return
     if ranks.device.type == "cuda":

@@ -46,6 +46,8 @@ class Learner:
             self.start = start_from(str(config.init_from), self.network, config.model)
         hold_still(self.network, config.adapt)
         self.average = MovingAverage(self.network, config.train.ema)
+        if config.train.compile:  # after the average was copied, which only recognizes
+            self.network.compile_activations()
         self.optimizer = build_optimizer(parameter_groups(self.network, config.adapt), config.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.gradients = GradientSums(self.network.parameters(), ranks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 
 import numpy as np
@@ -292,3 +293,31 @@ def test_a_stride_between_dense_blocks_is_refused():
     with pytest.raises(ValidationError, match="between dense blocks"):
         NetworkConfig(blocks=(dense, block(stride=2), dense))
     NetworkConfig(blocks=(block(stride=2), dense, dense, block(stride=2)))
+
+
+@pytest.mark.slow
+def test_compiled_activations_give_the_same_gradients_statistics_and_names():
+    """For batches of any shape, without dropout, which draws other numbers there."""
+    torch.manual_seed(0)
+    blocks = [
+        {"filters": 8, "kernel": 5, "stride": 2, "dropout": 0.0},
+        {"filters": 8, "kernel": 5, "repeat": 2, "dropout": 0.0, "residual": "dense", "count": 2},
+        {"filters": 8, "kernel": 5, "dropout": 0.0, "residual": "plain", "squeeze": 4},
+    ]
+    eager = Jasper(NetworkConfig.model_validate({"blocks": blocks}), 16, 5).train()
+    compiled = copy.deepcopy(eager)
+    compiled.compile_activations()
+    for batch, steps in ((3, 60), (4, 81), (2, 100)):
+        features, lengths = torch.randn(batch, 16, steps), torch.randint(steps // 2, steps + 1, (batch,))
+        ends = []
+        for network in (eager, compiled):
+            network.zero_grad()
+            log_probs, _ = network(features, lengths)
+            log_probs.square().mean().backward()
+            ends.append([log_probs.detach(), *(p.grad for p in network.parameters())])
+        for found, expected in zip(*reversed(ends), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    states = [network.state_dict() for network in (eager, compiled)]
+    assert list(states[0]) == list(states[1])
+    for key, expected in states[0].items():
+        torch.testing.assert_close(states[1][key], expected, rtol=1e-5, atol=1e-6)

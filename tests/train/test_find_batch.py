@@ -4,10 +4,11 @@ import json
 import re
 
 import pytest
+import torch
 import yaml
 from tones import assert_fault, raw_recipe, run_jasper, write_corpus
 
-from jasper.train.find_batch import _next_size
+from jasper.train.find_batch import _is_want_of_memory, _next_size
 
 # Wide enough that a batch weighs more than PyTorch itself.
 NETWORK = {"blocks": [{"filters": 512, "kernel": 5, "repeat": 2, "residual": "dense"}]}
@@ -51,6 +52,16 @@ def test_what_it_finds_fits_and_a_little_more_does_not(wide):
 def test_a_limit_that_one_utterance_does_not_fit_in(wide):
     finished = run_jasper("train", wide, "--find-batch", "--memory-gb", "0.05")
     assert_fault(finished, "one utterance of 2.4 s does not fit", "max_duration")
+
+
+def test_the_hosts_want_of_memory_is_told_from_other_errors():
+    """Under a limit of the system or a container's the allocator fails, and nothing kills the trial."""
+    with pytest.raises(RuntimeError) as more_than_any_machine_has:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert _is_want_of_memory(more_than_any_machine_has.value)
+    with pytest.raises(RuntimeError) as other:
+        torch.empty(2) @ torch.empty(3)
+    assert not _is_want_of_memory(other.value)
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 32, 64, 1000])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tones import everything_random, log_rows, recipe
 
+from jasper.data.dataset import TrainingSet
 from jasper.train import loop, train
 from jasper.train.optimizers import NovoGrad
 from jasper.train.run import Run
@@ -34,15 +35,19 @@ def reads(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize("features_of", ["workers", "device"])
 @pytest.mark.parametrize("optimizer", ["adamw", "novograd"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_reads_nothing_from_the_device(tmp_path, corpus, noise, reads, optimizer, precision):
+def test_a_step_reads_nothing_from_the_device(
+    tmp_path, corpus, noise, reads, optimizer, precision, features_of
+):
     """Twelve losses a step were read as they came, and the device had nothing to do each time."""
     sections = everything_random(noise)
     settings = {"name": optimizer, "clip_norm": 1.0}
     run = Run(recipe(corpus, tmp_path, **sections, optimizer=settings, train={"precision": precision}), False)
     with run.log:
-        batches = [run.training_set.batch(run.selection.utterances[i : i + 3], 0) for i in (0, 3)]
+        training_set = TrainingSet(run.config, with_features=features_of == "workers")
+        batches = [training_set.batch(run.selection.utterances[i : i + 3], 0) for i in (0, 3)]
         for step in (1, 2):  # the first makes the optimizer's state
             reads.clear()
             outcome = train_step(run.learner, run.ranks, batches, count_step(batches, run.ranks), step, 0.01)
