@@ -334,7 +334,7 @@ class DecodeConfig(Section):
     lm: Path | None = None  # an n-gram model: ARPA or the binary of `jasper lm build`
     lm_unit: Literal["word", "character"] = "word"
     alpha: NonNegative = 0.5  # weight of the language model's natural log-probability
-    beta: float = 1.0  # added for each word (or character) that the language model scores
+    beta: float | None = None  # added for each word (or character); default: 1 with a language model, else 0
     unknown: float = -8.0  # added for each word that the vocabulary lacks
     lexicon: Path | None = None  # a word a line: no other words
     hotwords: dict[str, float] = {}  # word or phrase -> what it adds

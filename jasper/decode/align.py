@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled
+from jasper.compiled import compiled, compiled_inside
 from jasper.decode.prefixes import log_add
 from jasper.errors import TextError
 from jasper.text import min_frames
@@ -64,7 +64,7 @@ def _fill(
     path[middle:] += state
 
 
-@compiled
+@compiled_inside
 def step(
     row: FloatArray,
     states: StateArray,
@@ -85,7 +85,7 @@ def step(
         back[state] = come
 
 
-@compiled
+@compiled_inside
 def last_state(scores: ScoreArray, num_ends: int) -> int:
     """The best of the last states."""
     best = len(scores) - num_ends

@@ -12,10 +12,11 @@ import numpy as np
 
 from jasper.config import DecodeConfig
 from jasper.decode.align import align_tokens
+from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, Rule
 from jasper.decode.greedy import checked_peaks
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
-from jasper.decode.prefixes import Float64Array, Fusion, IndexArray, Rule, Tree, search
+from jasper.decode.prefixes import Records, search
 from jasper.errors import LanguageModelError
 from jasper.lm import load
 from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
@@ -66,7 +67,7 @@ class BeamSearch:
             beam_width=config.beam_width,
             prune=math.inf if config.prune is None else config.prune,
             alpha=config.alpha,
-            beta=config.beta,
+            beta=config.beta if config.beta is not None else float(lm is not None),
             unknown=unknown,
             blank=tokenizer.blank,
             separator=tokenizer.labels.index(" ") if " " in tokenizer.labels else -1,
@@ -82,9 +83,9 @@ class BeamSearch:
             token_word=_token_words(ngram, tokenizer)
             if by_token
             else np.zeros(tokenizer.blank + 1, np.int64),
-            place_first=trie.first,
-            place_label=trie.label,
-            place_word=np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1).astype(np.int64),
+            place_first=_frozen(trie.first),
+            place_label=_frozen(trie.label),
+            place_word=_frozen(np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1)),
             place_expected=self._expected(trie, ngram, word_ids),
             hot_next=automaton.next,
             hot_bonus=automaton.bonus,
@@ -112,7 +113,8 @@ class BeamSearch:
         steps, columns = np.nonzero(for_step)
         chosen = tokens[steps, columns]
         tried[steps, chosen] = log_probs[steps, chosen]
-        tree, nodes, acoustic, added = search(tried, tokens, num_tokens, self._fusion, self._rule)
+        tree, beam = search(tried, tokens, num_tokens, self._fusion, self._rule)
+        nodes, acoustic, added = beam["node"], beam["total"], beam["rank"]
         if not np.isfinite(added).any():
             nodes, acoustic, added = self._complete_words(tree, nodes, acoustic)
         best = np.argsort(-(acoustic + added), kind="stable")[: self.config.nbest]
@@ -139,25 +141,26 @@ class BeamSearch:
         return tokens.astype(np.int64), num_tokens.astype(np.int64)
 
     def _complete_words(
-        self, tree: Tree, nodes: IndexArray, acoustic: Float64Array
+        self, tree: Records, nodes: IndexArray, acoustic: Float64Array
     ) -> tuple[IndexArray, Float64Array, Float64Array]:
         """Where a lexicon lets no hypothesis end as it is: the best ones without their unfinished word."""
+        places, parents = tree["place"], tree["parent"]
         shortened: dict[int, int] = {}
         for index, node in enumerate(nodes.tolist()):
-            while tree.place[node] != 0:
-                node = int(tree.parent[node])
+            while places[node] != 0:
+                node = int(parents[node])
             shortened.setdefault(node, index)
-        kept = list(shortened.values())
-        added = np.array([tree.exact[node] for node in shortened])
-        return np.array(list(shortened), np.int64), acoustic[kept], added
+        ends = np.array(list(shortened), np.int64)
+        return ends, acoustic[list(shortened.values())], tree["exact"][ends]
 
     def _hypothesis(
-        self, tree: Tree, node: int, acoustic: float, added: float, log_probs: FloatArray
+        self, tree: Records, node: int, acoustic: float, added: float, log_probs: FloatArray
     ) -> Hypothesis:
+        parents, labels = tree["parent"], tree["token"]
         tokens = []
         while node > 0:
-            tokens.append(int(tree.token[node]))
-            node = int(tree.parent[node])
+            tokens.append(int(labels[node]))
+            node = int(parents[node])
         tokens.reverse()
         spans = align_tokens(log_probs, tokens, self.tokenizer.blank)
         return Hypothesis(tuple(tokens), tuple(spans.starts.tolist()), acoustic + added, added)
@@ -165,7 +168,7 @@ class BeamSearch:
     def _expected(self, trie: Lexicon, ngram: NGram, word_ids: IndexArray) -> Float64Array:
         """(P,) what the unfinished word will add at best, going by the words' unigrams."""
         by_token = self._rule.by_token
-        alpha, beta = (0.0, 0.0) if by_token else (self.config.alpha, self.config.beta)
+        alpha, beta = (0.0, 0.0) if by_token else (self._rule.alpha, self._rule.beta)
         scores = alpha * ngram.table.log_prob[1 + word_ids].astype(np.float64) + beta
         expected = trie.best_below(scores)
         expected[0] = 0.0
@@ -199,6 +202,13 @@ def _no_language_model() -> NGram:
     zeros = np.zeros(len(SPECIAL_WORDS), np.float32)
     ids = np.arange(len(SPECIAL_WORDS), dtype=np.int32)[:, None]
     return from_levels(SPECIAL_WORDS, [Level(ids, zeros, zeros)])
+
+
+def _frozen(column: IndexArray) -> PlaceArray:
+    """An array of the same kind as a language model's, so that one compiled function reads both."""
+    frozen = column.astype(np.int32)
+    frozen.flags.writeable = False
+    return frozen
 
 
 def _token_words(ngram: NGram, tokenizer: Tokenizer) -> IndexArray:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled
+from jasper.compiled import compiled, compiled_inside
 from jasper.errors import LanguageModelError
 from jasper.types import FloatArray
 
@@ -50,23 +50,26 @@ class NodeTable(NamedTuple):
     first: NodeArray  # (M + 1,) the continuations of node i are nodes first[i] to first[i + 1]
 
 
-@compiled
-def find_child(table: NodeTable, node: int, word: int) -> int:
-    """The node of an n-gram continued by a word, or -1. `node` is of less than the highest order."""
-    if node == 0:
-        return 1 + word
-    low, high = table.first[node], table.first[node + 1]
-    end = high
+@compiled_inside
+def find(column: NodeArray, low: int, end: int, value: int) -> int:
+    """The index from low to end at which an increasing column has a value, or -1."""
+    high = end
     while low < high:
         middle = (low + high) // 2
-        if table.word[middle] < word:
+        if column[middle] < value:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and table.word[low] == word else -1
+    return int(low) if low < end and column[low] == value else -1
 
 
-@compiled
+@compiled_inside
+def find_child(table: NodeTable, node: int, word: int) -> int:
+    """The node of an n-gram continued by a word, or -1. `node` is of less than the highest order."""
+    return 1 + word if node == 0 else find(table.word, table.first[node], table.first[node + 1], word)
+
+
+@compiled_inside
 def advance(table: NodeTable, state: int, word: int) -> tuple[float, int]:
     """Natural log-probability of a word in a state, and the state after it."""
     score = 0.0
@@ -79,6 +82,15 @@ def advance(table: NodeTable, state: int, word: int) -> tuple[float, int]:
     if child >= table.backoff.shape[0]:
         child = int(table.suffix[child])
     return score, child
+
+
+@compiled
+def scores_of(table: NodeTable, state: int, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) natural log-probability of each word, from a state on."""
+    scores = np.empty(len(words))
+    for index in range(len(words)):
+        scores[index], state = advance(table, state, words[index])
+    return scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +114,8 @@ class NGram:
 
     def score_words(self, text: str) -> list[float]:
         """Natural log-probability of each word of a sentence, and of its end, each after those before it."""
-        state, scores = self.start, []
-        for word in [*(self.ids.get(word, UNKNOWN) for word in text.split()), END]:
-            score, state = advance(self.table, state, word)
-            scores.append(float(score))
+        ids = [*(self.ids.get(word, UNKNOWN) for word in text.split()), END]
+        scores: list[float] = scores_of(self.table, self.start, np.array(ids, np.int64)).tolist()
         return scores
 
     def score(self, text: str) -> float:

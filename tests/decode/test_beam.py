@@ -87,23 +87,16 @@ def assert_exact(log_probs, search: BeamSearch, added) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def words_beta(text: str) -> float:
-    """Without a language model each word still adds DecodeConfig.beta."""
-    return 1.0 * len(text.split())
-
-
 seeds, few_steps = st.integers(0, 2**32), st.integers(0, 4)
 quietly = settings(max_examples=25, deadline=None)
 
 
-@given(seeds, few_steps)
+@given(seeds, few_steps, st.sampled_from([None, 0.7]))
 @quietly
-def test_n_best_without_a_language_model_is_exact(seed, steps):
-    assert_exact(
-        random_log_probs(seed, steps),
-        BeamSearch(TOKENIZER, DecodeConfig(**ALL)),
-        words_beta,
-    )
+def test_n_best_without_a_language_model_is_exact(seed, steps, beta):
+    """Words are worth nothing by themselves unless `beta` says so."""
+    search = BeamSearch(TOKENIZER, DecodeConfig(**ALL, beta=beta))
+    assert_exact(random_log_probs(seed, steps), search, lambda text: (beta or 0.0) * len(text.split()))
 
 
 @given(seeds, few_steps, st.floats(0, 3), st.floats(-2, 2), st.floats(-6, 0))
@@ -193,7 +186,7 @@ def test_a_wide_beam_finds_the_best_text_that_a_narrow_one_misses():
 def test_on_sure_log_probs_it_agrees_with_greedy():
     log_probs, lengths = random_log_probs(0, 60, sharpness=40.0)[None], np.array([60])
     (expected,) = greedy(log_probs, lengths, TOKENIZER.blank)
-    ((found,),) = BeamSearch(TOKENIZER, DecodeConfig(search="beam", beta=0.0))(log_probs, lengths)
+    ((found,),) = BeamSearch(TOKENIZER, DecodeConfig(search="beam"))(log_probs, lengths)
     assert (found.tokens, found.frames) == (expected.tokens, expected.frames)
     assert found.score >= expected.score - 1e-6
 
@@ -222,7 +215,7 @@ def test_nothing_but_words_of_the_lexicon_even_where_the_sound_breaks_off():
 
 def test_labels_of_several_characters_are_searched_as_they_are():
     tokenizer = Tokenizer([" a", "b", " b"], SubwordConfig(algorithm="unigram", scores=(-1.0,) * 3))
-    search = BeamSearch(tokenizer, DecodeConfig(**{**ALL, "beta": 0.0}))
+    search = BeamSearch(tokenizer, DecodeConfig(**ALL))
     assert_exact(random_log_probs(5, 4), search, lambda text: 0.0)
 
 

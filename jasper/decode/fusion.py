@@ -1,0 +1,101 @@
+"""A prefix and one more label in, what a language model, a lexicon and hotwords add to its score out.
+
+`exact` is what they add for the words that are complete, `estimate` is that and what the unfinished word may
+be expected to add (in flashlight: smearing); the estimate orders the beam alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jasper.compiled import compiled_inside
+from jasper.lm.ngram import UNKNOWN, NodeTable, advance, find
+
+IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
+Float64Array = NDArray[np.float64]
+PlaceArray = NDArray[np.int32]  # read-only, as a language model's
+
+
+class Fusion(NamedTuple):
+    """Tables that score texts. A place is a node of the lexicon's trie; 0 is between two words."""
+
+    ngram: NodeTable
+    token_word: IndexArray  # (V,) the language model's word for each label, where it predicts labels
+    place_first: PlaceArray  # (P + 1,) the children of place i are places first[i] to first[i + 1]
+    place_label: PlaceArray  # (P,) the label that leads to a place; the last place is "in an unknown word"
+    place_word: PlaceArray  # (P,) the language model's word that ends here; -1 where none does
+    place_expected: Float64Array  # (P,) score that the best word through here may be expected to add
+    hot_next: IndexArray  # (H, V) automaton of the hotwords
+    hot_bonus: Float64Array  # (H,) added on arrival
+    hot_expected: Float64Array  # (H,) expected of the hotword that has begun
+
+
+class Rule(NamedTuple):
+    """Numbers of the search; scores are natural logarithms."""
+
+    beam_width: int
+    prune: float  # prefixes this much below the best are dropped
+    alpha: float  # weight of the language model
+    beta: float  # added for each unit that the language model predicts
+    unknown: float  # added for each word that is not in the lexicon
+    blank: int
+    separator: int  # the label between words; -1 where there is none
+    by_token: bool  # the language model predicts labels, not words
+    start: int  # state of the language model before the first word
+    end: int  # its word for the end of the sentence
+
+
+@compiled_inside
+def descend(fusion: Fusion, place: int, token: int) -> int:
+    """The place that a label leads to; the last place where no word goes on like that."""
+    below = find(fusion.place_label, fusion.place_first[place], fusion.place_first[place + 1], token)
+    return below if below >= 0 else len(fusion.place_label) - 1
+
+
+@compiled_inside
+def close_word(fusion: Fusion, rule: Rule, place: int, state: int) -> tuple[float, int]:
+    """What the word that ends at a place adds, and the language model's state after it."""
+    word = int(fusion.place_word[place])
+    added = 0.0
+    if word < 0:
+        added = rule.unknown
+        word = UNKNOWN
+    if not rule.by_token:
+        score, state = advance(fusion.ngram, state, word)
+        added += rule.alpha * score + rule.beta
+    return added, state
+
+
+@compiled_inside
+def extend(
+    fusion: Fusion, rule: Rule, place: int, state: int, hot: int, exact: float, token: int
+) -> tuple[int, int, int, float, float]:
+    """Place, state, hot, exact and estimate of a prefix that one more label continues."""
+    if rule.by_token:
+        score, state = advance(fusion.ngram, state, fusion.token_word[token])
+        exact += rule.alpha * score + rule.beta
+    if token != rule.separator:
+        place = descend(fusion, place, token)
+        hot = fusion.hot_next[hot, token]
+        exact += fusion.hot_bonus[hot]
+    elif place != 0:
+        added, state = close_word(fusion, rule, place, state)
+        place = 0
+        hot = fusion.hot_next[hot, token]
+        exact += added + fusion.hot_bonus[hot]
+    return place, state, hot, exact, exact + fusion.place_expected[place] + fusion.hot_expected[hot]
+
+
+@compiled_inside
+def finish(fusion: Fusion, rule: Rule, place: int, state: int, hot: int, exact: float) -> float:
+    """What is added to a text that ends with this prefix."""
+    if place != 0:
+        added, state = close_word(fusion, rule, place, state)
+        exact += added
+        if rule.separator >= 0:
+            exact += fusion.hot_bonus[fusion.hot_next[hot, rule.separator]]
+    score, _ = advance(fusion.ngram, state, rule.end)
+    return float(exact + rule.alpha * score)
