@@ -49,6 +49,20 @@ def weight_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from None
 
 
+def check_shapes(expected: Mapping[str, tuple[int, ...]], weights: Weights, source: str) -> None:
+    """Raise ModelError that names what is missing, extra or misshapen among weights, at most five of them."""
+    faults = [f"{name} is missing" for name in expected if name not in weights]
+    faults += [f"{name} is unknown" for name in weights if name not in expected]
+    faults += [
+        f"{name} has shape {tuple(weights[name].shape)}, not {shape}"
+        for name, shape in expected.items()
+        if name in weights and tuple(weights[name].shape) != shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ModelError(f"{source}: {'; '.join(faults[:5])}{more}")
+
+
 def write_bundle(directory: str | Path, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> Path:
     """Write a model directory beside its final place and move it there; an older one is replaced.
 

@@ -59,7 +59,7 @@ class SearchOptions:
 class EngineOptions:
     """What runs the network, and where."""
 
-    engine: Annotated[str, typer.Option(help="auto, or torch.")] = "auto"
+    engine: Annotated[str, typer.Option(help="auto, torch or mindspore.")] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, npu or mps.")] = "auto"
 
     def load(self, model: Path, decode: DecodeConfig | None = None) -> Model:

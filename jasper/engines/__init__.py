@@ -22,7 +22,10 @@ class Engine(Protocol):
 
 
 # name -> (module, function `(directory, device) -> Engine`); the first that is installed is `auto`.
-ENGINES: dict[str, tuple[str, str]] = {"torch": ("jasper.engines.torch", "load")}
+ENGINES: dict[str, tuple[str, str]] = {
+    "torch": ("jasper.engines.torch", "load"),
+    "mindspore": ("jasper.engines.mindspore", "load"),
+}
 
 
 def load_engine(directory: Path, engine: str = "auto", device: str = "auto") -> Engine:

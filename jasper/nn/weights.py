@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from jasper.bundle import Weights
+from jasper.bundle import Weights, check_shapes
 from jasper.config import ModelConfig
-from jasper.errors import ModelError
 from jasper.nn.network import Jasper
 
 
@@ -29,17 +28,8 @@ def load_weights(network: Jasper, weights: Weights, source: str) -> None:
 
 def check_weights(network: Jasper, weights: Weights, source: str) -> None:
     """Raise ModelError that names missing, extra and misshapen weights; a network on `meta` will do."""
-    expected = model_state(network)
-    faults = [f"{name} is missing" for name in expected if name not in weights]
-    faults += [f"{name} is unknown" for name in weights if name not in expected]
-    faults += [
-        f"{name} has shape {tuple(weights[name].shape)}, not {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in weights and tuple(weights[name].shape) != tuple(value.shape)
-    ]
-    if faults:
-        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise ModelError(f"{source}: {'; '.join(faults[:5])}{more}")
+    shapes = {name: tuple(value.shape) for name, value in model_state(network).items()}
+    check_shapes(shapes, weights, source)
 
 
 def network_weights(network: Jasper) -> Weights:

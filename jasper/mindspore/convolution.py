@@ -1,0 +1,112 @@
+"""x (B, T, C) in, its convolution (B, T', filters) out: the accelerator's own, or a matrix product on a CPU.
+
+MindSpore's CPU convolution is oneDNN's reference code, a hundred times slower than what is here
+(docs/results.md); so there the steps that the kernel sees are gathered side by side and multiplied with the
+weights at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import Parameter, Tensor, context, nn, ops
+
+
+class Convolution(nn.Cell):
+    """`jasper.nn`'s convolution, its weights (filters, C, k) under the same names; it keeps time as padded.
+
+    Its padding is half its kernel, times the dilation, so T' is ceil(T / stride).
+    """
+
+    def __init__(
+        self, width: int, filters: int, kernel: int, *, stride: int = 1, dilation: int = 1,
+        separable: bool = False, bias: bool = False,
+    ) -> None:  # fmt: skip
+        """`separable`: each channel by itself."""
+        super().__init__()
+        shape = (filters, 1 if separable else width, kernel)
+        self.weight = Parameter(Tensor(np.zeros(shape, np.float32)))
+        self.bias = Parameter(Tensor(np.zeros(filters, np.float32))) if bias else None
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+        self.padding = kernel // 2 * dilation
+        self.separable = separable
+        self.groups = width if separable else 1
+        self.native = context.get_context("device_target") != "CPU"
+        self.product = _Product(kernel, stride, dilation)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Map x (B, T, C) to (B, T', filters), in the type of x."""
+        weight = self.weight.astype(x.dtype)
+        if self.native:
+            x = x.swapaxes(1, 2)
+            y = ops.conv1d(x, weight, None, self.stride, "pad", self.padding, self.dilation, self.groups)
+            y = y.swapaxes(1, 2)
+        elif self.separable:
+            y = self._by_taps(x, weight)
+        else:
+            y = self.product(x, weight)
+        return y if self.bias is None else y + self.bias.astype(x.dtype)
+
+    def _by_taps(self, x: Tensor, weight: Tensor) -> Tensor:
+        margin = ops.zeros((x.shape[0], self.padding, x.shape[2]), x.dtype)
+        x = ops.cat((margin, x, margin), 1)
+        last = x.shape[1] - self.dilation * (self.kernel - 1)  # one past what the first tap sees
+        y = x[:, 0:last] * weight[:, 0, 0]
+        for tap in range(1, self.kernel):
+            first = tap * self.dilation
+            y = y + x[:, first : first + last] * weight[:, 0, tap]
+        if self.stride == 1:
+            return y
+        # Not a slice with a step: its gradient writes out of bounds in MindSpore 2.10.
+        return ops.gather(y, ops.arange((last - 1) // self.stride + 1) * self.stride, 1)
+
+
+class _Product(nn.Cell):
+    """A convolution as one matrix product, and its two gradients as one each.
+
+    Autograd would scatter the gradient of every tap by itself: the backward pass takes twice as long.
+    """
+
+    def __init__(self, kernel: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+        self.padding = kernel // 2 * dilation
+        self.weight_gradient = ops.MatMul(transpose_a=True)
+
+    def construct(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Map x (B, T, C) and weight (filters, C, k) to (B, T', filters)."""
+        filters = weight.shape[0]
+        rows = self._seen(x)
+        y = ops.matmul(rows, weight.transpose(2, 1, 0).reshape(-1, filters))
+        return y.reshape(x.shape[0], -1, filters)
+
+    def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of x and weight. Each step of x was seen by `kernel` steps of the output at most."""
+        filters, width = weight.shape[0], weight.shape[1]
+        grad_x = ops.matmul(self._seeing(dout, x.shape[1]), weight.transpose(2, 0, 1).reshape(-1, width))
+        grad_weight = self.weight_gradient(self._seen(x), dout.reshape(-1, filters))
+        grad_weight = grad_weight.reshape(self.kernel, width, filters).transpose(2, 1, 0)
+        return grad_x.reshape(x.shape), grad_weight
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What each output step sees of x (B, T, C), zeros beyond its ends: (B T', k C)."""
+        steps = x.shape[1]
+        first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.padding
+        place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
+        return self._gather(x, place, ops.logical_and(place >= 0, place < steps))
+
+    def _seeing(self, grad: Tensor, steps: int) -> Tensor:
+        """The gradients (B, T', filters) of what sees each of the steps of x: (B T, k filters)."""
+        last = ops.arange(steps) + self.padding
+        shift = last.reshape(-1, 1) - ops.arange(self.kernel).reshape(1, -1) * self.dilation
+        place = shift // self.stride
+        there = ops.logical_and(shift >= 0, place < grad.shape[1])
+        return self._gather(grad, place, ops.logical_and(there, shift % self.stride == 0))
+
+    def _gather(self, x: Tensor, place: Tensor, there: Tensor) -> Tensor:
+        """Rows of x (B, T, C) at places (N, k), zeros where they are not `there`: (B N, k C)."""
+        width = x.shape[2]
+        if self.kernel == 1 and self.stride == 1:
+            return x.reshape(-1, width)
+        x = ops.cat((x, ops.zeros((x.shape[0], 1, width), x.dtype)), 1)
+        place = ops.where(there, place, ops.full_like(place, x.shape[1] - 1))
+        return ops.gather(x, place, 1).reshape(-1, self.kernel * width)

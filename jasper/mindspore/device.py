@@ -1,0 +1,26 @@
+"""A device's name in, MindSpore set to it for the whole process."""
+
+from __future__ import annotations
+
+import mindspore
+
+from jasper.errors import ConfigError
+
+_TARGETS = {"cpu": "CPU", "ascend": "Ascend", "npu": "Ascend"}
+
+
+def use_device(name: str) -> str:
+    """Choose cpu or ascend (npu is the same), or with auto the one that is there; returns MindSpore's name.
+
+    Must come before the first tensor. Raises ConfigError for a device that this MindSpore does not have.
+    """
+    if name == "auto":
+        return str(mindspore.get_context("device_target"))
+    target = _TARGETS.get(name)
+    if target is None:
+        raise ConfigError(f"device {name!r} is none of MindSpore's here; known are auto, cpu, ascend")
+    try:
+        mindspore.set_device(target)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not available here; use device=cpu or auto") from None
+    return target

@@ -1,0 +1,28 @@
+"""A configuration in, a network out; and its weights as NumPy arrays, in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import Tensor
+
+from jasper.bundle import Weights, check_shapes
+from jasper.config import ModelConfig
+from jasper.mindspore.network import Jasper
+
+
+def build_network(config: ModelConfig) -> Jasper:
+    """The network of a configuration, all its weights zero."""
+    return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
+
+
+def load_weights(network: Jasper, weights: Weights, source: str) -> None:
+    """Copy weights into a network; a missing, extra or misshapen one raises ModelError with its name."""
+    own = network.parameters_dict()
+    check_shapes({name: tuple(value.shape) for name, value in own.items()}, weights, source)
+    for name, value in own.items():
+        value.set_data(Tensor(np.asarray(weights[name], np.float32)))
+
+
+def network_weights(network: Jasper) -> Weights:
+    """The weights of a network as NumPy arrays, copied."""
+    return {name: value.asnumpy().copy() for name, value in network.parameters_dict().items()}

@@ -1,0 +1,115 @@
+"""The network in MindSpore is the network in PyTorch: same names, same numbers, whatever the batch."""
+
+import mindspore
+import numpy as np
+import pytest
+import torch
+from mindspore import Tensor
+from small_networks import BLOCKS, randomize
+
+from jasper.config import BlockConfig, ModelConfig, NetworkConfig
+from jasper.errors import ConfigError, ModelError
+from jasper.mindspore.convolution import Convolution
+from jasper.mindspore.device import use_device
+from jasper.mindspore.weights import build_network, load_weights, network_weights
+from jasper.nn import weights as torch_weights
+
+TOLERANCE = 1e-4  # of log-probabilities
+
+NETWORKS = {
+    "jasper": BLOCKS,
+    "quartznet": (
+        BlockConfig(filters=24, kernel=11, stride=2, separable=True),
+        BlockConfig(filters=24, kernel=5, repeat=3, residual="plain", separable=True),
+        BlockConfig(filters=32, kernel=7, dilation=2, separable=True),
+        BlockConfig(filters=32, kernel=1),
+    ),
+    "citrinet": (
+        BlockConfig(filters=24, kernel=11, separable=True, squeeze=4),
+        BlockConfig(filters=32, kernel=5, repeat=3, stride=2, residual="plain", separable=True, squeeze=8),
+        BlockConfig(filters=32, kernel=1, squeeze=8),
+    ),
+}
+
+
+def both(kind):
+    """The same network with the same random weights in PyTorch and in MindSpore."""
+    config = ModelConfig(network=NetworkConfig(blocks=NETWORKS[kind]))
+    theirs = randomize(torch_weights.build_network(config))
+    ours = build_network(config)
+    load_weights(ours, torch_weights.network_weights(theirs), "here")
+    return theirs, ours.set_train(False)
+
+
+def ragged():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((3, 64, 161), dtype=np.float32), np.array([161, 100, 37])
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_log_probabilities_are_pytorchs_on_a_ragged_batch(kind):
+    theirs, ours = both(kind)
+    features, lengths = ragged()
+    with torch.no_grad():
+        expected, expected_lengths = theirs(torch.from_numpy(features), torch.from_numpy(lengths))
+    log_probs, out_lengths = ours(Tensor(features), Tensor(lengths))
+    assert out_lengths.asnumpy().tolist() == expected_lengths.tolist()
+    for row, steps in enumerate(expected_lengths):
+        difference = log_probs.asnumpy()[row, :steps] - expected[row, :steps].numpy()
+        assert np.abs(difference).max() < TOLERANCE
+
+
+def test_each_row_gives_what_it_gives_alone():
+    _, ours = both("jasper")
+    features, lengths = ragged()
+    together, steps = (value.asnumpy() for value in ours(Tensor(features), Tensor(lengths)))
+    for row, length in enumerate(lengths):
+        alone, _ = ours(Tensor(features[row : row + 1, :, :length]), Tensor(lengths[row : row + 1]))
+        assert np.abs(alone.asnumpy()[0] - together[row, : steps[row]]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_names_shapes_and_order_are_pytorchs(kind):
+    theirs, ours = both(kind)
+    expected, found = torch_weights.network_weights(theirs), network_weights(ours)
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "separable"), [(1, 1, False), (3, 1, False), (1, 2, False), (2, 1, True)]
+)
+def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2, 31, 6), dtype=np.float32)
+    filters = 6 if separable else 4
+    conv = Convolution(6, filters, 5, stride=stride, dilation=dilation, separable=separable)
+    weight = rng.standard_normal(conv.weight.shape, dtype=np.float32)
+    conv.weight.set_data(Tensor(weight))
+    x_torch, w_torch = torch.from_numpy(x).requires_grad_(), torch.from_numpy(weight).requires_grad_()
+    expected = torch.conv1d(
+        x_torch.transpose(1, 2), w_torch, None, stride, 2 * dilation, dilation, 6 if separable else 1
+    ).transpose(1, 2)
+    expected.sin().sum().backward()
+
+    def loss(x):
+        return conv(x).sin().sum()
+
+    grad_x, (grad_weight,) = mindspore.grad(loss, 0, list(conv.get_parameters()))(Tensor(x))
+    assert np.abs(conv(Tensor(x)).asnumpy() - expected.detach().numpy()).max() < 1e-4
+    assert np.abs(grad_x.asnumpy() - x_torch.grad.numpy()).max() < 1e-4
+    assert np.abs(grad_weight.asnumpy() - w_torch.grad.numpy()).max() < 1e-4
+
+
+def test_weights_that_do_not_fit_are_named():
+    _, ours = both("jasper")
+    weights = network_weights(ours)
+    weights["surplus"] = weights.pop("head.bias")
+    with pytest.raises(ModelError, match=r"here: head\.bias is missing; surplus is unknown"):
+        load_weights(ours, weights, "here")
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    with pytest.raises(ConfigError, match="known are auto, cpu, ascend"):
+        use_device("cuda")
+    assert use_device("cpu") == use_device("auto") == "CPU"
