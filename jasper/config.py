@@ -331,6 +331,7 @@ class DecodeConfig(Section):
     cutoff_top_n: PositiveInt = 40  # labels tried at each step, at most: the likeliest …
     cutoff_prob: Annotated[float, Field(gt=0, le=1)] = 0.999  # … until they have this probability together
     prune: Positive | None = 18.0  # texts so far below the best are dropped
+    recombine: bool = True  # with nbest=1: of texts after which all is worth the same, keep the likeliest
     lm: Path | None = None  # an n-gram model: ARPA or the binary of `jasper lm build`
     lm_unit: Literal["word", "character"] = "word"
     alpha: NonNegative = 0.5  # weight of the language model's natural log-probability

@@ -31,7 +31,7 @@ class BeamSearch:
 
     A text's score is ln P(text | sound) + alpha · ln P(text) by the language model + beta for each word
     + `unknown` for each word outside the vocabulary + the weight of each hotword in it. With a beam that is
-    wide enough and nothing cut off, the hypotheses are exactly the texts of the highest scores.
+    wide enough, nothing cut off and nothing recombined, they are exactly the texts of the highest scores.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class BeamSearch:
         self._rule = Rule(
             beam_width=config.beam_width,
             prune=math.inf if config.prune is None else config.prune,
+            recombine=config.recombine and config.nbest == 1,
             alpha=config.alpha,
             beta=config.beta if config.beta is not None else float(lm is not None),
             unknown=unknown,

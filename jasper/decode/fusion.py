@@ -38,6 +38,7 @@ class Rule(NamedTuple):
 
     beam_width: int
     prune: float  # prefixes this much below the best are dropped
+    recombine: bool  # of prefixes that will be scored alike from here on, keep the best alone
     alpha: float  # weight of the language model
     beta: float  # added for each unit that the language model predicts
     unknown: float  # added for each word that is not in the lexicon

@@ -72,6 +72,7 @@ class Room(NamedTuple):
     ranks: Float64Array  # scratch of as many and beam_width more
     child: IndexArray  # (beam_width, V) the node of a prefix's continuation, -1 where there never was one
     child_slot: IndexArray  # (beam_width, V) and its slot, -1 where it has none
+    table: IndexArray  # scratch of `recombine`, a power of two
     ahead: Float64Array  # (beam_width, V) estimate of each continuation; NaN: not asked for yet
 
 
@@ -213,20 +214,26 @@ def grow(room: Room, candidate: Records, size: int, fusion: Fusion, rule: Rule) 
 
 
 @compiled_inside
+def free(room: Room, slot: int) -> None:
+    """Take a prefix out of the beam."""
+    tree, entry = room.tree, room.beam[slot]
+    node = tree[entry.node]
+    if node.parent >= 0 and tree[node.parent].slot >= 0:
+        room.child_slot[tree[node.parent].slot, node.token] = -1
+    node.slot = entry.node = -1
+
+
+@compiled_inside
 def leave(room: Room, lowest: float, ties: int) -> int:
     """Free the slots of prefixes that rank too low; how many more of exactly the lowest rank are kept."""
-    tree, beam = room.tree, room.beam
-    for slot in range(len(beam)):
-        entry = beam[slot]
+    for slot in range(len(room.beam)):
+        entry = room.beam[slot]
         if entry.node < 0:
             continue
         if entry.rank > lowest or (entry.rank == lowest and ties > 0 and lowest > -math.inf):
             ties -= entry.rank == lowest
             continue
-        node = tree[entry.node]
-        if node.parent >= 0 and tree[node.parent].slot >= 0:
-            room.child_slot[tree[node.parent].slot, node.token] = -1
-        node.slot = entry.node = -1
+        free(room, slot)
     return ties
 
 
@@ -268,6 +275,39 @@ def admit(room: Room, size: int, lowest: float, ties: int, nodes: int, fusion: F
     return nodes
 
 
+@compiled_inside
+def alike(one: Records, other: Records) -> bool:
+    """Whether whatever follows is worth the same after two nodes."""
+    same_word: bool = one.place == other.place and one.token == other.token
+    same_context: bool = one.state == other.state and one.hot == other.hot
+    return same_word and same_context
+
+
+@compiled_inside
+def recombine(room: Room, stranger: int) -> None:
+    """Of prefixes that are alike keep the most probable alone (in flashlight and pyctcdecode too).
+
+    `stranger` is the place of unknown words: there the spelling counts, which the place does not tell.
+    """
+    tree, beam, table, mask = room.tree, room.beam, room.table, len(room.table) - 1
+    table[:] = -1
+    for slot in range(len(beam)):
+        entry = beam[slot]
+        if entry.node < 0 or tree[entry.node].place == stranger:
+            continue
+        node = tree[entry.node]
+        key = (node.place * 31 + node.state * 1000003 + node.hot * 8191 + node.token * 131) & mask
+        while table[key] >= 0 and not alike(tree[beam[table[key]].node], node):
+            key = (key + 1) & mask
+        rival = table[key]
+        if rival >= 0 and beam[rival].total + tree[beam[rival].node].exact >= entry.total + node.exact:
+            free(room, slot)
+            continue
+        if rival >= 0:
+            free(room, rival)
+        table[key] = slot
+
+
 @compiled
 def run(
     log_probs: FloatArray, tokens: IndexArray, num_tokens: IndexArray, room: Room, nodes: int,
@@ -285,6 +325,8 @@ def run(
         lowest, ties = threshold(room, size, rule)
         ties = leave(room, lowest, ties)
         nodes = admit(room, size, lowest, ties, nodes, fusion, rule)
+        if rule.recombine:
+            recombine(room, len(fusion.place_label) - 1)
     for slot in range(len(room.beam)):
         entry = room.beam[slot]
         if entry.node >= 0:
@@ -321,5 +363,6 @@ def new_room(steps: int, classes: int, num_tokens: int, rule: Rule) -> Room:
         np.empty(width * (num_tokens + 1)),
         np.full((width, classes), -1, np.int64),
         np.full((width, classes), -1, np.int64),
+        np.empty(1 << (2 * width).bit_length(), np.int64),
         np.full((width, classes), math.nan),
     )

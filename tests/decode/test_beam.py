@@ -183,6 +183,16 @@ def test_a_wide_beam_finds_the_best_text_that_a_narrow_one_misses():
     assert scores[1] <= scores[2] + 1e-6
 
 
+def test_a_narrow_beam_finds_better_texts_where_those_that_go_on_alike_are_recombined(trigram):
+    log_probs = np.stack([random_log_probs(seed, 100) for seed in range(10)])
+    scores = []
+    for recombine in (False, True):
+        config = DecodeConfig(beam_width=8, recombine=recombine, threads=1)
+        search = BeamSearch(TOKENIZER, config, lm=trigram, lexicon=["a", "b", "ab", "ba"])
+        scores.append(sum(best.score for (best,) in search(log_probs, np.full(10, 100))))
+    assert scores[1] > scores[0] + 5
+
+
 def test_on_sure_log_probs_it_agrees_with_greedy():
     log_probs, lengths = random_log_probs(0, 60, sharpness=40.0)[None], np.array([60])
     (expected,) = greedy(log_probs, lengths, TOKENIZER.blank)
@@ -256,6 +266,8 @@ from jasper.text import Tokenizer
 logits = np.random.default_rng(0).normal(0, 2, (2, 40, 4))
 log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 search = BeamSearch(Tokenizer(" ab"), DecodeConfig(beam_width=8, nbest=3), hotwords={"ab": 1.0})
+print(search(log_probs.astype(np.float32), np.array([40, 25])))
+search = BeamSearch(Tokenizer(" ab"), DecodeConfig(beam_width=8), lexicon=["a", "ab", "ba"])
 print(search(log_probs.astype(np.float32), np.array([40, 25])))
 """
 
