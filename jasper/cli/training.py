@@ -60,8 +60,8 @@ def train(
         from jasper.train.view import live_view
 
         shown = live and is_first_rank()
-        with live_view(settings.train.out, settings.train.epochs) if shown else nullcontext():
-            result = run_training(settings, resume=not fresh)
+        with live_view(settings.train.out, settings.train.epochs) if shown else nullcontext() as listener:
+            result = run_training(settings, resume=not fresh, listener=listener)
     if not is_first_rank():
         return
     best = result.best

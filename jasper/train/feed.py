@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import groupby, islice
@@ -38,8 +39,10 @@ def steps_to_come(run: Run, stop: StopRequest) -> Iterator[Step]:
 def _awaited(run: Run, stop: StopRequest) -> Iterator[Step]:
     steps = _with_new_workers(run)
     while True:
+        begin = time.monotonic()
         with stop.wait() if run.ranks.world_size == 1 else nullcontext():
             step = next(steps, None)
+        run.monitor.waited(time.monotonic() - begin)
         if step is None:
             return
         yield step

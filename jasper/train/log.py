@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,23 @@ from jasper.storage import atomic_file
 _DEV_KEYS = {"dev_wer", "hypothesis"}  # one of them is in every row that a score on dev writes
 _NEVER_S = 30 * 24 * 3600
 
+Listener = Callable[[Mapping[str, Any]], None]
+
 
 class RunLog:
     """`log.jsonl`, TensorBoard events and `refused.jsonl` of a run directory."""
 
-    def __init__(self, directory: Path, step: int, dev_due: bool = False) -> None:
+    def __init__(
+        self, directory: Path, step: int, dev_due: bool = False, listener: Listener | None = None
+    ) -> None:
         """Open the log to go on after `step`; what an interrupted run wrote past it is dropped.
 
         `dev_due`: the score on dev after `step` is still to come, so one that is there is dropped too.
+        `listener` is given every row of the log, those that were there first.
         Raises CheckpointError, here and in `row`, when it cannot be written.
         """
         self.path = directory / "log.jsonl"
+        self._listener = listener
         try:
             if self.path.exists():
                 rows = [row for row in read_log(self.path) if row["step"] <= step]
@@ -34,6 +41,9 @@ class RunLog:
                     rows = [row for row in rows if row["step"] < step or not _DEV_KEYS & row.keys()]
                 with atomic_file(self.path) as path:
                     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+                if listener is not None:
+                    for row in rows:
+                        listener(row)
             self._file = self.path.open("a", encoding="utf-8")
             self._writer = _tensorboard(directory / "tensorboard", step)
         except OSError as error:
@@ -42,12 +52,15 @@ class RunLog:
     def row(self, step: int, **values: Any) -> None:
         """Write one row; numbers go to TensorBoard too. Not-finite numbers are written as text."""
         safe = {k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        row = {"step": step, "time": round(time.time(), 3), **safe}
         try:
-            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **safe}) + "\n")
+            self._file.write(json.dumps(row) + "\n")
             self._file.flush()
             self._show(step, values)
         except OSError as error:
             raise self._failure(error) from None
+        if self._listener is not None:
+            self._listener(row)
 
     def _show(self, step: int, values: dict[str, Any]) -> None:
         if self._writer is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jasper.config import Config
 from jasper.errors import AudioError, TrainingError
 from jasper.train.feed import steps_to_come
+from jasper.train.log import Listener
 from jasper.train.monitor import Made
 from jasper.train.provenance import recorded
 from jasper.train.ranks import start_ranks
@@ -28,8 +29,10 @@ class TrainResult:
     best: DevScore | None
 
 
-def train(config: Config, *, resume: bool = True) -> TrainResult:
+def train(config: Config, *, resume: bool = True, listener: Listener | None = None) -> TrainResult:
     """Train, going on from the newest checkpoint in `config.train.out` if `resume`.
+
+    `listener` is given each row of the log as it is written, after those that a resumed run has already.
 
     Started by torchrun it is one of several ranks that train one network together. Leaves in
     `config.train.out` `best/` (the lowest dev WER) and `last/`, both model directories, `checkpoints/`,
@@ -40,7 +43,7 @@ def train(config: Config, *, resume: bool = True) -> TrainResult:
     without.
     """
     with start_ranks(config.train.device) as ranks:
-        run = Run(config, resume, ranks)
+        run = Run(config, resume, ranks, listener)
         going_on = f"; going on after step {run.step}" if run.step else ""
         run.monitor.say(run.selection.summary() + going_on)
         with run.log, recorded(run), stop_request() as stop:

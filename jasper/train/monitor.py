@@ -56,6 +56,10 @@ class Monitor:
         self.say(start.summary())
         self.log.row(0, init_from=start.source, kept=start.kept, new=start.new, dropped=start.dropped)
 
+    def waited(self, seconds: float) -> None:
+        """Count time in which the device may have had nothing to do, for there was no batch."""
+        self._usage.count_wait(seconds)
+
     def note(self, made: Made) -> None:
         """Take in a step, and read the one before it. Raises TrainingError as `settle` does."""
         self.settle()

@@ -14,7 +14,7 @@ from jasper.nn.device import pick_device
 from jasper.train.checkpoint import State, load_checkpoint, read_checkpoint, save_checkpoint
 from jasper.train.directory import RunDirectory
 from jasper.train.learner import Learner
-from jasper.train.log import RunLog, SilentLog, say
+from jasper.train.log import Listener, RunLog, SilentLog, say
 from jasper.train.monitor import Monitor
 from jasper.train.place import Place
 from jasper.train.ranks import Ranks
@@ -28,8 +28,13 @@ class Run:
     Of several ranks the first alone writes files; the others know the same and go the same way.
     """
 
-    def __init__(self, config: Config, resume: bool, ranks: Ranks | None = None) -> None:
-        """`ranks`: those that train together; without them this process trains alone."""
+    def __init__(
+        self, config: Config, resume: bool, ranks: Ranks | None = None, listener: Listener | None = None
+    ) -> None:
+        """`ranks`: those that train together; without them this process trains alone.
+
+        `listener` is given the rows of the log.
+        """
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.config = config = with_labels(config)
@@ -54,7 +59,8 @@ class Run:
         if ranks.main:
             self.directory.prepare(config, self.selection, resume)
         dev_due = self.dev_due is not None
-        self.log = RunLog(self.directory.path, self.step, dev_due) if ranks.main else SilentLog()
+        path = self.directory.path
+        self.log = RunLog(path, self.step, dev_due, listener) if ranks.main else SilentLog()
         self.monitor = Monitor(config, ranks, self.log)
         if self.learner.start is not None:
             self.monitor.report_start(self.learner.start)

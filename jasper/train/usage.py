@@ -20,18 +20,24 @@ class Usage:
     def __init__(self) -> None:
         self._since, self._busy_s = time.monotonic(), _busy_s()
         self._tallies: list[Tally] = []
+        self._waited_s = 0.0
 
     def count(self, tally: Tally) -> None:
         """Count a step that was made."""
         self._tallies.append(tally)
+
+    def count_wait(self, seconds: float) -> None:
+        """Count time that was spent on waiting for a batch."""
+        self._waited_s += seconds
 
     def due(self) -> bool:
         """Whether the last call of `measure` is long enough ago."""
         return bool(self._tallies) and time.monotonic() - self._since >= _LEAST_S
 
     def measure(self, sample_rate: int) -> dict[str, float]:
-        """Speed, share of padding, memory in GiB and use of the processor (% of a core) and of the GPU (%).
+        """Speed, padding, memory in GiB, use of the processor (% of a core) and of the GPU (%).
 
+        Padding is a share of the audio, `waiting` the share of the time in which there was no batch.
         Only what can be known here: Linux tells of processes, and an accelerator of itself.
         """
         now, busy_s = time.monotonic(), _busy_s()
@@ -42,9 +48,10 @@ class Usage:
             "audio_per_second": samples / sample_rate / seconds,
             "utterances_per_second": sum(tally.num_utterances for tally in self._tallies) / seconds,
             "padding": 1 - samples / max(padded, 1),
+            "waiting": self._waited_s / seconds,
             "cpu_percent": 100 * (busy_s - self._busy_s) / seconds,
         }
-        self._since, self._busy_s, self._tallies = now, busy_s, []
+        self._since, self._busy_s, self._tallies, self._waited_s = now, busy_s, [], 0.0
         found["memory_gib"] = sum(map(_resident_bytes, _processes())) / 2**30
         return found | _gpu()
 

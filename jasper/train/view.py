@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jasper.errors import ConfigError
+from jasper.train.log import Listener
 
 _BARS = "▁▂▃▄▅▆▇█"
 _POLL_S = 0.5
@@ -99,6 +100,7 @@ class RunView:
             "cpu_percent": ("CPU %", "{:.0f}"),
             "gpu_percent": ("GPU %", "{:.0f}"),
             "padding": ("padding", "{:.1%}"),
+            "waiting": ("waiting", "{:.0%}"),
         }
         return self._line(shown)
 
@@ -148,32 +150,32 @@ def watch(directory: Path, epochs: int, follow: bool) -> None:
         console.print(view.render(console.width))
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        _follow(live, log, epochs, threading.Event())
+        _follow(live, log, epochs)
 
 
 @contextmanager
-def live_view(directory: Path, epochs: int) -> Iterator[None]:
-    """Show the run that is trained in this block, in the same terminal; lines printed meanwhile stand above.
+def live_view(directory: Path, epochs: int) -> Iterator[Listener | None]:
+    """Yield what shows the rows that it is given, in this terminal; lines printed meanwhile stand above.
 
-    Shows nothing where standard error is no terminal.
+    Yields None where standard error is no terminal. There is no thread, for workers are forked.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield None
         return
-    ended = threading.Event()
+    view = RunView(str(directory), epochs)
     with Live(console=console, auto_refresh=False) as live:
-        thread = threading.Thread(target=_follow, args=(live, directory / "log.jsonl", epochs, ended))
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+
+        def show(row: Mapping[str, Any]) -> None:
+            view.take(row)
+            # Narrower than the terminal: the ^C of Ctrl-C would push its last line over the edge.
+            live.update(view.render(console.width - 3), refresh=True)
+
+        yield show
 
 
-def _follow(live: Live, log: Path, epochs: int, ended: threading.Event) -> None:
-    """Show what a log says while it grows, and once more when the run has `ended`."""
+def _follow(live: Live, log: Path, epochs: int) -> None:
+    """Show what a log says while it grows."""
     while True:  # once for every start of the run: a resumed one writes its log anew
         view = RunView(str(log.parent), epochs)
         for row in _rows(log, follow=True):
@@ -181,11 +183,8 @@ def _follow(live: Live, log: Path, epochs: int, ended: threading.Event) -> None:
                 view.take(row)
                 continue
             live.update(view.render(live.console.width), refresh=True)
-            if ended.is_set():
-                return
-            ended.wait(_POLL_S)
-        if ended.wait(_POLL_S) and not log.is_file():
-            return
+            time.sleep(_POLL_S)
+        time.sleep(_POLL_S)
 
 
 def _rows(log: Path, follow: bool) -> Iterator[dict[str, Any] | None]:

@@ -86,6 +86,8 @@ def test_what_training_takes_is_logged(run):
     assert all(row["audio_per_second"] > row["utterances_per_second"] * 0.3 > 0 for row in rows)
     assert all(0 <= row["padding"] < 0.5 for row in rows)
     assert any(row["padding"] > 0 for row in rows)
+    assert all(0 <= row["waiting"] <= 1 for row in rows)
+    assert any(row["waiting"] > 0 for row in rows)
 
 
 def test_the_command_prints_an_ended_run_and_refuses_what_is_none(run, tmp_path):
