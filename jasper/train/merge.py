@@ -109,5 +109,7 @@ def _check_alike(model: Source, first: Source) -> None:
     difference = first_difference(own, other) or "; ".join(other_features(own, other))
     if not difference and own.text.labels != other.text.labels:
         difference = f"its labels are {''.join(own.text.labels)!r}, not {''.join(other.text.labels)!r}"
+    if not difference and own.text.subwords != other.text.subwords:
+        difference = "its text is not cut into subwords"
     if difference:
         raise ModelError(f"{model.path}: {difference} as in {first.path}; the mean of both would be no model")

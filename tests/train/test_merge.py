@@ -91,6 +91,10 @@ def test_more_checkpoints_than_there_are(tmp_path, run):
             {"network": {"blocks": [{"filters": 24, "kernel": 5, "stride": 2}]}},
             "filters of block 0 is 24, not 16",
         ),
+        (
+            {"text": {"labels": LABELS, "subwords": {"algorithm": "bpe", "scores": [0.0] * len(LABELS)}}},
+            "its text is not cut into subwords as in",
+        ),
         ({"text": {"labels": LABELS[::-1]}}, "its labels are 'edcba ', not ' abcde'"),
         ({"features": {"log_offset": 1e-3}}, "features.log_offset is 0.001, not"),
     ],
