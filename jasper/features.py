@@ -14,7 +14,7 @@ from jasper.types import FloatArray, IntArray
 
 N = TypeVar("N", bound=Any)  # int, NumPy array or tensor
 Float64 = NDArray[np.float64]
-# Multiplications of a matrix product that OpenBLAS leaves to one thread; starting more takes longer than they save.
+# Multiplications in a matrix product that OpenBLAS leaves to one thread: more threads take longer to start.
 ONE_THREAD = 1 << 18
 
 
