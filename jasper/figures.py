@@ -63,6 +63,44 @@ def runs_figure(runs: Mapping[str, Curves], key: str, label: str, scale: float =
     return _svg(f"runs-{key}", 5.2, 3.2, draw)
 
 
+def surface_figure(wer: Sequence[Sequence[float]], alphas: Sequence[float], betas: Sequence[float]) -> str:
+    """Draw WER over the weights of a language model: a row for each alpha, a column for each beta."""
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        image = axes.imshow([[100 * rate for rate in row] for row in wer], origin="lower", cmap="viridis")
+        axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
+        axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+        axes.set_xlabel("beta")
+        axes.set_ylabel("alpha")
+        lowest = min(min(row) for row in wer)
+        for row, rates in enumerate(wer):
+            for column, rate in enumerate(rates):
+                weight = "bold" if rate == lowest else "normal"
+                size = 7 if len(betas) > 5 else 9
+                axes.text(
+                    column, row, f"{100 * rate:.1f}", ha="center", va="center", color="white",
+                    fontweight=weight, fontsize=size, bbox={"facecolor": "#00000055", "lw": 0, "pad": 1},
+                )  # fmt: skip
+        figure.colorbar(image, ax=axes, label="WER (%)")
+
+    return _svg("surface", 6.4, 5.2, draw)
+
+
+def reliability_figure(bins: Sequence[tuple[float, float, int]], title: str) -> str:
+    """Draw the share of right words over their mean confidence, of (confidence, share, number) each."""
+
+    def draw(_: Figure, axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
+        confidences, shares, counts = zip(*bins, strict=True) if bins else ((), (), ())
+        axes.plot(confidences, shares, color=_BLUE)
+        axes.scatter(confidences, shares, s=[10 + 200 * n / max(counts) for n in counts], color=_BLUE)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share of words that are right")
+        axes.set_title(title)
+
+    return _svg("reliability", 4.2, 4.0, draw)
+
+
 def spectrogram_figure(spectrogram: Spectrogram) -> str:
     """Draw features over time; the picture itself is a PNG inside the SVG."""
     num_mels, num_frames = spectrogram.features.shape

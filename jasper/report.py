@@ -197,6 +197,11 @@ def _counts_dict(words: ErrorCounts, characters: ErrorCounts) -> dict[str, Any]:
     }
 
 
+def write_figures(path: str | Path, title: str, figures: Sequence[str], lines: Sequence[str] = ()) -> None:
+    """Write a page of figures (SVG) under lines of text. Raises MissingExtraError without jinja2."""
+    _write(path, _render("figures.html", title=title, figures=figures, lines=lines))
+
+
 def _align_words(utterance: ScoredUtterance) -> list[Edit]:
     return align(utterance.reference.split(), utterance.hypothesis.split())
 

@@ -21,6 +21,10 @@ PACKAGE = ROOT / "jasper"
 SAME_LAYER = {
     ("cli", "__init__"),  # the version
     ("cli", "demo"),  # `jasper demo`
+    ("align", "model"),  # a model and a text in, word times out
+    ("align", "transcribe"),  # long recordings in windows
+    ("tune", "evaluate"),
+    ("tune", "model"),
     ("evaluate", "model"),  # a model in, a score out
     ("model", "transcribe"),  # `Model.transcribe` is its door
     ("transcribe", "model"),
@@ -33,7 +37,7 @@ DOORS = {"__init__": 5, "__main__": 5}
 LAYER_0_MAY_USE = {"numpy", "yaml", "pydantic", "rich", "jasper"}
 FRAMEWORKS = {"torch", "torchaudio", "tensorboard", "mindspore", "onnxruntime", "openvino", "torch_npu"}
 # What only knows the engine protocol, and so must run where PyTorch is not installed.
-PROTOCOL_ONLY = {"model", "transcribe", "evaluate"}
+PROTOCOL_ONLY = {"model", "transcribe", "evaluate", "align", "tune"}
 
 
 def layers() -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jasper.cli import data, lm, recognition, training
+from jasper.cli import align, data, lm, recognition, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -31,6 +31,7 @@ for command in (training.train, training.watch, training.average):
     app.command()(command)
 app.command("eval")(recognition.evaluate)
 app.command()(recognition.transcribe)
+app.command()(align.align)
 
 
 def _version(asked: bool) -> None:

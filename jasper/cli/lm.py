@@ -8,8 +8,13 @@ from typing import Annotated, TextIO
 
 import typer
 
+from jasper.cli.decoding import EngineOptions, SearchOptions
+from jasper.cli.options import with_options
 from jasper.cli.output import AsJson, long_work, print_json
+from jasper.cli.recognition import ModelPath
 from jasper.errors import ConfigError, LanguageModelError
+
+MOST_VALUES = 50  # of a range
 
 app = typer.Typer(no_args_is_help=True, help="Build n-gram language models and measure them.")
 
@@ -84,6 +89,68 @@ def perplexity(
             f"perplexity {result['perplexity']:.2f}, {result['perplexity_of_known']:.2f} of known words; "
             f"{words} words and sentence ends, {unknown} unknown"
         )
+
+
+@app.command()
+@with_options
+def tune(
+    model: ModelPath,
+    manifest: Annotated[str, typer.Argument(help="Utterances of a development set.")],
+    search: SearchOptions,
+    engine: EngineOptions,
+    alphas: Annotated[str, typer.Option(help="FIRST:LAST:STEP, weights to try.")] = "0.25:1.5:0.25",
+    betas: Annotated[str, typer.Option(help="The same, of what each word adds.")] = "-1:2:0.5",
+    unknowns: Annotated[
+        str, typer.Option(help="The same, of what each unknown word adds; tried with the best of the others.")
+    ] = "-20:-4:4",
+    out: Annotated[Path | None, typer.Option(help="Page with a picture of the WER over the weights.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the weights of a language model (--lm) that give the lowest WER; the network runs once."""
+    from dataclasses import asdict
+
+    from jasper import figures, report
+    from jasper.data.manifest import read_manifest
+    from jasper.lm import load
+    from jasper.tune import tune as run_tuning
+
+    config = search.config()
+    if config.lm is None:
+        raise ConfigError("--lm: say which language model to tune")
+    ranges = [
+        _range(text, name) for text, name in ((alphas, "alphas"), (betas, "betas"), (unknowns, "unknowns"))
+    ]
+    if min(ranges[0]) < 0:
+        raise ConfigError(f"--alphas {alphas}: a weight below 0")
+    with long_work("run the command again"):
+        found = run_tuning(engine.load(model), read_manifest(manifest), load(config.lm), config, *ranges)
+    best = found.best
+    options = (
+        f"--lm {config.lm} --alpha {best.alpha:g} --beta {best.beta:g} --decode unknown={best.unknown:g}"
+    )
+    line = f"WER {found.best_wer:.2%}, greedy {found.greedy_wer:.2%}; options: {options}"
+    if out is not None:
+        picture = figures.surface_figure(found.wer, found.alphas, found.betas)
+        report.write_figures(out, f"{model} on {manifest}", [picture], [line])
+    if as_json:
+        chosen = {"alpha": best.alpha, "beta": best.beta, "unknown": best.unknown}
+        print_json({**asdict(found), "best": chosen, "options": options})
+    else:
+        typer.echo(line)
+
+
+def _range(text: str, name: str) -> list[float]:
+    """FIRST:LAST:STEP as numbers, both ends among them."""
+    try:
+        first, last, step = map(float, text.split(":"))
+        count = round((last - first) / step) + 1
+    except (ValueError, ZeroDivisionError, OverflowError):
+        count = 0
+    if not 1 <= count <= MOST_VALUES:
+        raise ConfigError(
+            f"--{name} {text}: give FIRST:LAST:STEP of at most {MOST_VALUES} values, 0:1:0.25 say"
+        )
+    return [round(first + step * index, 10) for index in range(count)]
 
 
 def _sentences(paths: Iterable[Path], normalizer: str) -> Iterator[str]:

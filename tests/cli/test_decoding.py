@@ -91,3 +91,24 @@ def test_a_model_or_text_that_cannot_be_used(lm, tmp_path):
     assert_fault(run_jasper("lm", "build", lm / "text.txt", *out, "--prune", "a"), "--prune a")
     (tmp_path / "empty.txt").write_text("\n")
     assert_fault(run_jasper("lm", "perplexity", lm / "model.bin", tmp_path / "empty.txt"), "no words")
+
+
+def test_tuned_weights_give_the_wer_that_was_promised(run, corpus, lm, tmp_path):
+    ranges = ["--alphas", "0:2:1", "--betas=-0.5:0.5:0.5", "--unknowns=-10:-5:5"]
+    page = tmp_path / "surface.html"
+    done = run_jasper("lm", "tune", run, corpus, "--lm", lm / "model.bin", *ranges, "--out", page, "--json")
+    assert done.code == 0, done.stderr
+    tuned = json.loads(done.stdout)
+    assert (tuned["alphas"], tuned["betas"]) == ([0, 1, 2], [-0.5, 0, 0.5])
+    assert tuned["best_wer"] <= min(map(min, tuned["wer"])) < tuned["greedy_wer"]
+    assert wer(run, corpus, *tuned["options"].split()) == pytest.approx(tuned["best_wer"])
+    assert tuned["greedy_wer"] == pytest.approx(wer(run, corpus))
+    assert f"{100 * tuned['wer'][1][2]:.1f}" in page.read_text()
+
+
+def test_what_cannot_be_tuned(run, corpus, lm):
+    tune, model = ("lm", "tune", run, corpus), ("--lm", lm / "model.bin")
+    assert_fault(run_jasper(*tune), "--lm: say which")
+    assert_fault(run_jasper(*tune, *model, "--alphas=-1:0:1"), "a weight below 0")
+    for text in ("0:1:0", "0:1:0.001", "a:b"):
+        assert_fault(run_jasper(*tune, *model, f"--betas={text}"), f"--betas {text}: give FIRST:LAST:STEP")
