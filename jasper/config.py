@@ -338,6 +338,7 @@ class DecodeConfig(Section):
     beta: float | None = None  # added for each word (or character); default: 1 with a language model, else 0
     unknown: float = -8.0  # added for each word that the vocabulary lacks
     lexicon: Path | None = None  # a word a line: no other words
+    calibration: tuple[float, float] = (1.0, 0.0)  # scale and shift of the logit of a word's confidence
     hotwords: dict[str, float] = {}  # word or phrase -> what it adds
     threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jasper.data.batches import cut_batches
 from jasper.data.dataset import read_utterance
 from jasper.data.table import durations_of
-from jasper.metrics import score, score_utterance
+from jasper.metrics import align, score, score_utterance
 from jasper.model import Model, Recognition
 from jasper.progress import progress_bar
 from jasper.types import Score, Utterance
@@ -50,6 +51,21 @@ def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | No
     for index, recognition in recognize_utterances(model, utterances, channel=channel):
         texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
     return score_texts(model, utterances, texts)
+
+
+def judge_words(
+    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The confidence (N,) of every word that a model finds in utterances, and whether it is right (N,)."""
+    confidences: list[float] = []
+    right: list[bool] = []
+    for index, recognition in recognize_utterances(model, utterances, channel=channel):
+        words = model.words(recognition)
+        reference = model.normalize(utterances[index].text).split()
+        edits = align(reference, [word.text for word in words])
+        right += [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
+        confidences += [word.confidence for word in words]
+    return np.array(confidences, np.float64), np.array(right, np.bool_)
 
 
 def score_texts(model: Model, utterances: Sequence[Utterance], texts: Sequence[str]) -> Score:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from jasper.bundle import read_model_config
+from jasper.calibration import calibrated
 from jasper.config import DecodeConfig, ModelConfig
 from jasper.decode import make_search
 from jasper.directory import find_bundle
@@ -40,6 +41,7 @@ class Model:
         self.extractor = FeatureExtractor(config.features)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
+        self.calibration = (decode or DecodeConfig()).calibration
         self.search = make_search(decode or DecodeConfig(), self.tokenizer)
 
     @property
@@ -73,7 +75,10 @@ class Model:
         from jasper.decode.words import words_of  # it loads a compiler, which training need not
 
         tokens, log_probs = recognition.hypothesis.tokens, recognition.log_probs
-        return words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
+        words = words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
+        return tuple(
+            replace(word, confidence=calibrated(word.confidence, *self.calibration)) for word in words
+        )
 
     def transcribe(
         self,

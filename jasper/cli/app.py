@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jasper.cli import align, data, lm, recognition, training
+from jasper.cli import align, calibrate, data, lm, recognition, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -32,6 +32,7 @@ for command in (training.train, training.watch, training.average):
 app.command("eval")(recognition.evaluate)
 app.command()(recognition.transcribe)
 app.command()(align.align)
+app.command()(calibrate.calibrate)
 
 
 def _version(asked: bool) -> None:

@@ -54,7 +54,8 @@ def _fill(
 ) -> None:
     """Write the best path (T,) that begins in one of the first states and ends in one of the last."""
     if log_probs.shape[0] * len(states) <= MAX_BACK_POINTERS or len(path) < 3:
-        path[:] = trace(log_probs, states, blank, num_starts, num_ends)
+        back = np.zeros((len(path), len(states)), np.int8)
+        trace(path, log_probs, states, blank, num_starts, num_ends, back, np.empty((2, len(states))))
         return
     middle = len(path) // 2
     state = halfway(log_probs, states, blank, num_starts, num_ends, middle)
@@ -97,23 +98,23 @@ def last_state(scores: ScoreArray, num_ends: int) -> int:
 
 @compiled
 def trace(
-    log_probs: FloatArray, states: StateArray, blank: int, num_starts: int, num_ends: int
-) -> StateArray:
-    """The best path (T,) with all back-pointers in memory."""
-    steps, count = len(log_probs), len(states)
-    before, after = np.empty(count), np.empty(count)
-    back = np.zeros((steps, count), np.int8)
-    for state in range(count):
+    path: StateArray, log_probs: FloatArray, states: StateArray, blank: int, num_starts: int, num_ends: int,
+    back: NDArray[np.int8], scores: ScoreArray,
+) -> None:  # fmt: skip
+    """Write the best path (T,) with all back-pointers (T, S) in memory.
+
+    (What it needs comes from outside: a function that makes arrays takes the compiler half a second longer.)
+    """
+    before, after = scores[0], scores[1]
+    for state in range(len(states)):
         before[state] = log_probs[0, states[state]] if state < num_starts else -math.inf
-    for now in range(1, steps):
+    for now in range(1, len(path)):
         step(log_probs[now], states, blank, before, after, back[now])
         before, after = after, before
-    path = np.empty(steps, np.int64)
     state = last_state(before, num_ends)
-    for now in range(steps - 1, -1, -1):
+    for now in range(len(path) - 1, -1, -1):
         path[now] = state
         state -= back[now, state]
-    return path
 
 
 @compiled

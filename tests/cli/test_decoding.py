@@ -112,3 +112,21 @@ def test_what_cannot_be_tuned(run, corpus, lm):
     assert_fault(run_jasper(*tune, *model, "--alphas=-1:0:1"), "a weight below 0")
     for text in ("0:1:0", "0:1:0.001", "a:b"):
         assert_fault(run_jasper(*tune, *model, f"--betas={text}"), f"--betas {text}: give FIRST:LAST:STEP")
+
+
+def test_a_fitted_calibration_makes_confidences_true(run, corpus, tmp_path):
+    page = tmp_path / "reliability.html"
+    done = run_jasper("calibrate", run, corpus, "--out", page, "--json")
+    assert done.code == 0, done.stderr
+    first = json.loads(done.stdout)
+    again = json.loads(run_jasper("calibrate", run, corpus, "--json", *first["options"].split()).stdout)
+    assert again["ece"] == pytest.approx(first["fitted_ece"], abs=0.02)
+    assert again["confidence"] == pytest.approx(again["right"], abs=0.05)
+    assert "confidence" in page.read_text()
+    audio = corpus.parent / json.loads(corpus.read_text().splitlines()[0])["audio_filepath"]
+    plain, sure = (
+        json.loads(run_jasper("transcribe", run, audio, "--json", "--words", *options).stdout)["words"]
+        for options in ([], ["--decode", "search=greedy", "--decode", "calibration=[1,5]"])
+    )
+    assert [word["text"] for word in plain] == [word["text"] for word in sure]
+    assert all(one["confidence"] < two["confidence"] for one, two in zip(plain, sure, strict=True))
