@@ -52,20 +52,18 @@ def compiled_activation() -> Activation:
     torch._dynamo.config.recompile_limit = max(limit, 64)
     fused = torch.compile(_composed, dynamic=True)
 
-    def activation(
-        xs: Sequence[Tensor],
-        norms: Iterable[nn.Module],
-        mask: Tensor,
-        dropout: float,
-        added: Tensor | None = None,
-    ) -> Tensor:
-        return fused(list(xs), _counted(norms), mask, dropout, added)
+    def activation(xs: Sequence[Tensor], norms: Iterable[nn.Module], *others: Any, **named: Any) -> Tensor:
+        return fused(list(xs), _counted(norms), *others, **named)
 
     return activation
 
 
 def _composed(
-    xs: list[Tensor], norms: list[nn.BatchNorm1d], mask: Tensor, dropout: float, added: Tensor | None
+    xs: list[Tensor],
+    norms: list[nn.BatchNorm1d],
+    mask: Tensor,
+    dropout: float,
+    added: Tensor | None = None,
 ) -> Tensor:
     total = added
     for x, norm in zip(xs, norms, strict=True):
