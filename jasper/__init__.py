@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from jasper.data.manifest import read_manifest, write_manifest
     from jasper.errors import JasperError
     from jasper.evaluate import evaluate
+    from jasper.export import export
     from jasper.model import Model, load
     from jasper.recipe import load_config
     from jasper.train.merge import average_models
@@ -30,6 +33,7 @@ _PUBLIC = {
     "average_models": "jasper.train.merge",
     "convert": "jasper.convert",
     "evaluate": "jasper.evaluate",
+    "export": "jasper.export",
     "load": "jasper.model",
     "load_config": "jasper.recipe",
     "read_manifest": "jasper.data.manifest",
@@ -47,11 +51,23 @@ __all__ = [
     "average_models",
     "convert",
     "evaluate",
+    "export",
     "load",
     "load_config",
     "read_manifest",
     "write_manifest",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps the import of `jasper.export`, say, from putting the module in the place of the function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jasper.config import ModelConfig
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE
 from jasper.errors import CheckpointError, ModelError
+from jasper.parameters import weight_shapes
 from jasper.recipe import dump_yaml, parse_config, read_yaml
 from jasper.storage import atomic_file
 
@@ -37,7 +38,14 @@ def read_weights(directory: Path) -> Weights:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from None
 
 
-def weight_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+def read_model(directory: Path) -> tuple[ModelConfig, Weights]:
+    """Read a model directory whole; raises ModelError for weights that are not of its network."""
+    config, weights = read_model_config(directory), read_weights(directory)
+    check_shapes(weight_shapes(config), weights, str(directory / WEIGHTS_FILE))
+    return config, weights
+
+
+def stored_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every weight of a model directory, from the header of the file alone."""
     from safetensors import SafetensorError, safe_open
 

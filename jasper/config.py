@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -116,6 +117,11 @@ class BlockConfig(Section):
         """Steps after the block, of an int or of any array; the convolution with the stride changes them."""
         padding = self.kernel // 2 * self.dilation
         return (length + 2 * padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+
+
+def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:
+    """The blocks one by one, each `count` times."""
+    return [block for block in blocks for _ in range(block.count)]
 
 
 class NetworkConfig(Section):
@@ -341,6 +347,15 @@ class DecodeConfig(Section):
     calibration: tuple[float, float] = (1.0, 0.0)  # scale and shift of the logit of a word's confidence
     hotwords: dict[str, float] = {}  # word or phrase -> what it adds
     threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
+
+
+class EngineConfig(Section):
+    """What runs a network, and how."""
+
+    engine: str = "auto"  # a name of `jasper.engines.ENGINES`, or the fastest that is installed
+    device: str = "auto"  # cpu, cuda, npu, mps
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
+    threads: PositiveInt | None = None  # of the processor; default: as the engine decides, mostly all
 
 
 class ModelConfig(Section):

@@ -1,7 +1,8 @@
-"""A path in, the model directory that is meant out: itself, or the best or last one of a training run."""
+"""Where models are: a path in, the model directory that is meant out; and the folder of what is cached."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from jasper.errors import ModelError
@@ -18,3 +19,8 @@ def find_bundle(path: str | Path) -> Path:
             return candidate
     what = "is not a directory" if not directory.is_dir() else f"has no {CONFIG_FILE} and {WEIGHTS_FILE}"
     raise ModelError(f"{path}: {what}; a model is a directory made by `jasper train` or `jasper convert`")
+
+
+def cache_folder() -> Path:
+    """Where fetched models and compiled graphs are kept, after the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jasper"

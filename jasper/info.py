@@ -6,10 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import read_model_config, weight_shapes
-from jasper.config import ModelConfig
+from jasper.bundle import read_model_config, stored_shapes
 from jasper.directory import find_bundle
-from jasper.errors import MissingExtraError
+from jasper.parameters import weight_shapes
 from jasper.recipe import load_config, presets
 
 
@@ -17,20 +16,19 @@ def model_info(model: str | Path) -> dict[str, Any]:
     """Describe a model directory or, where there is none of that name, a preset.
 
     Keys: name, parameters, labels, normalizer, sample_rate, features, stride, step_ms (of one output step),
-    blocks. Raises ModelError for what is neither, MissingExtraError for a preset without PyTorch.
+    blocks. Raises ModelError for what is neither.
     """
     if str(model) in presets() and not Path(model).is_dir():
         config = load_config(model).model
-        parameters = _count_parameters(config)
+        shapes = weight_shapes(config)
     else:
         directory = find_bundle(model)
         config = read_model_config(directory)
-        shapes = weight_shapes(directory)
-        parameters = sum(math.prod(shape) for name, shape in shapes.items() if "running_" not in name)
+        shapes = stored_shapes(directory)
     features = config.features
     return {
         "name": str(model),
-        "parameters": parameters,
+        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if "running_" not in name),
         "labels": list(config.text.labels),
         "normalizer": config.text.normalizer,
         "sample_rate": features.sample_rate,
@@ -39,15 +37,3 @@ def model_info(model: str | Path) -> dict[str, Any]:
         "features": features.model_dump(exclude_none=True),
         "blocks": [block.model_dump() for block in config.network.blocks],
     }
-
-
-def _count_parameters(config: ModelConfig) -> int:
-    """Build the network without memory for its weights, and count."""
-    try:
-        import torch
-
-        from jasper.nn.weights import build_network
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_network(config).parameters())

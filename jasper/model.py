@@ -9,11 +9,12 @@ from typing import BinaryIO
 
 from jasper.bundle import read_model_config
 from jasper.calibration import calibrated
-from jasper.config import DecodeConfig, ModelConfig
+from jasper.config import DecodeConfig, EngineConfig, ModelConfig
 from jasper.decode import make_search
 from jasper.directory import find_bundle
 from jasper.engines import Engine, load_engine
 from jasper.features import FeatureExtractor
+from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
 from jasper.types import FloatArray, Hypothesis, IntArray, Transcript, Word
 
@@ -104,13 +105,23 @@ class Model:
 
 
 def load(
-    path: str | Path, engine: str = "auto", device: str = "auto", decode: DecodeConfig | None = None
+    path: str | Path,
+    engine: str = "auto",
+    device: str = "auto",
+    decode: DecodeConfig | None = None,
+    *,
+    precision: str = "fp32",
+    threads: int | None = None,
 ) -> Model:
     """Load a model directory (or the best model of a training run).
 
     `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto,
-    `decode` how log-probabilities become text (greedily when not given).
-    Raises ModelError when the directory is no model or its weights do not fit its configuration.
+    `decode` how log-probabilities become text (greedily when not given), `precision` fp32, bf16, fp16
+    or int8, `threads` those of the processor that the engine may use (as many as it likes when not given).
+    Raises ConfigError for a setting that cannot be, ModelError when the directory is no model, its weights do
+    not fit its configuration, or the engine cannot do what is asked.
     """
     directory = find_bundle(path)
-    return Model(read_model_config(directory), load_engine(directory, engine, device), decode)
+    raw = {"engine": engine, "device": device, "precision": precision, "threads": threads}
+    settings = parse_config(EngineConfig, raw, "engine")
+    return Model(read_model_config(directory), load_engine(directory, settings), decode)

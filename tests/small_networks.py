@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from hypothesis import strategies as st
 
 from jasper.bundle import write_bundle
 from jasper.config import BlockConfig, FeatureConfig, ModelConfig, NetworkConfig, TextConfig
@@ -54,3 +55,33 @@ def write_small_model(directory: Path, seed: int = 0, **features: object) -> Pat
     """Write a model directory of `small_config` with random weights."""
     config = small_config(**features)
     return write_bundle(directory, config, network_weights(randomize(build_network(config), seed)))
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
+    """Blocks of every kind; strides only where the configuration allows them."""
+    kernel = st.sampled_from([1, 3, 5, 7, 11])
+    plain = st.builds(
+        BlockConfig,
+        filters=st.integers(2, 9),
+        kernel=kernel,
+        repeat=st.integers(1, 3),
+        dilation=st.integers(1, 3),
+        dropout=st.just(0.3),
+        residual=st.sampled_from(["none", "plain", "dense"]),
+        separable=st.booleans(),
+        squeeze=st.sampled_from([None, 1, 2]),
+        count=st.integers(1, 2),
+    )
+    strided = st.builds(
+        BlockConfig,
+        filters=st.integers(2, 9),
+        kernel=kernel,
+        repeat=st.integers(1, 3),
+        stride=st.integers(2, 3),
+        residual=st.sampled_from(["none", "plain"]),
+        separable=st.booleans(),
+        squeeze=st.sampled_from([None, 2]),
+    )
+    first, last = draw(st.lists(strided, max_size=2)), draw(st.lists(strided, max_size=1))
+    return (*first, *draw(st.lists(plain, min_size=1, max_size=4)), *last)

@@ -13,7 +13,7 @@ from small_networks import small_config, write_small_model
 from jasper.bundle import (
     read_model_config,
     read_weights,
-    weight_shapes,
+    stored_shapes,
     write_bundle,
 )
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, find_bundle
@@ -49,7 +49,7 @@ def test_config_and_weights_come_back(tmp_path):
     for name, value in weights.items():
         assert read[name].dtype == value.dtype
         np.testing.assert_array_equal(read[name], value)
-    assert weight_shapes(directory) == {name: value.shape for name, value in weights.items()}
+    assert stored_shapes(directory) == {name: value.shape for name, value in weights.items()}
 
 
 def test_safetensors_own_library_reads_the_weights(model):
@@ -91,7 +91,7 @@ def test_truncated_weights_are_an_error_with_the_files_name(model, kept):
     path = model / WEIGHTS_FILE
     content = path.read_bytes()
     path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
-    for read in (read_weights, weight_shapes, load_engine):
+    for read in (read_weights, stored_shapes, load_engine):
         with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read as safetensors"):
             read(model)
 

@@ -18,6 +18,7 @@ from jasper.config import (
     Config,
     DataConfig,
     DecodeConfig,
+    EngineConfig,
     FeatureConfig,
     JoinConfig,
     LossConfig,
@@ -256,6 +257,7 @@ SECTIONS: dict[type[Section], str] = {
     ScheduleConfig: "schedule",
     TrainConfig: "train",
     DecodeConfig: "decode",
+    EngineConfig: "settings",
 }
 
 

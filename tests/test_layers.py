@@ -119,8 +119,9 @@ def test_engines_and_converters_named_by_string_exist():
     """They are imported lazily by their names, which no import statement checks."""
     from jasper.convert import FORMATS
     from jasper.engines import ENGINES
+    from jasper.export import FORMATS as EXPORTS
 
-    named = [*(module for module, _ in ENGINES.values()), *FORMATS.values()]
+    named = [*(module for module, _ in ENGINES.values()), *FORMATS.values(), *EXPORTS.values()]
     for module in (*named, *jasper._PUBLIC.values()):
         path = PACKAGE.joinpath(*module.split(".")[1:])
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module
@@ -198,5 +199,8 @@ def test_public_names_resolve():
     for name in jasper.__all__:
         assert getattr(jasper, name) is not None
     assert set(jasper.__all__) == set(jasper._PUBLIC)
+    # `jasper.convert` was the function the first time and the module the second time.
+    assert all(getattr(jasper, name) is getattr(jasper, name) for name in jasper.__all__)
+    assert callable(jasper.export)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = jasper.nonsense

@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(model, tmp_path):
 
 
 def test_unknown_engines_and_devices_are_errors_that_list_the_known(directory):
-    with pytest.raises(ModelError, match="engine 'abacus' is unknown; known are auto, torch"):
+    with pytest.raises(ModelError, match="engine 'abacus' is unknown; known are auto, openvino, onnx, torch"):
         jasper.load(directory, engine="abacus")
     with pytest.raises(ConfigError, match="device 'abacus' is unknown; known are auto, cpu, cuda, npu, mps"):
         jasper.load(directory, device="abacus")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jasper.cli import align, calibrate, data, lm, recognition, training
+from jasper.cli import align, calibrate, data, export, lm, recognition, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -33,6 +33,7 @@ app.command("eval")(recognition.evaluate)
 app.command()(recognition.transcribe)
 app.command()(align.align)
 app.command()(calibrate.calibrate)
+app.command()(export.export)
 
 
 def _version(asked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,14 +60,22 @@ class SearchOptions:
 class EngineOptions:
     """What runs the network, and where."""
 
-    engine: Annotated[str, typer.Option(help="auto, torch or mindspore.")] = "auto"
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnx, torch or mindspore.")] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, npu or mps.")] = "auto"
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32"
+    threads: Annotated[int | None, typer.Option(help="Of the processor; default: the engine's own.")] = None
 
     def load(self, model: Path, decode: DecodeConfig | None = None) -> Model:
-        """The model of a directory. Raises ModelError where there is none."""
+        """The model of a directory; an engine that was not named says its name on standard error.
+
+        Raises ModelError where there is no model.
+        """
         from jasper.model import load
 
-        return load(model, self.engine, self.device, decode)
+        loaded = load(model, self.engine, self.device, decode, precision=self.precision, threads=self.threads)
+        if self.engine == "auto":
+            print(f"engine: {loaded.engine.name}, {loaded.engine.precision}", file=sys.stderr)
+        return loaded
 
 
 def read_hotwords(phrases: list[str] | None, path: Path | None) -> dict[str, float]:

@@ -15,9 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jasper.bundle import Weights
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig
+from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, expand
 from jasper.errors import ModelError
-from jasper.nn.network import expand
 from jasper.nn.weights import check_weights, network_shape
 
 # A pattern and what takes its place; None drops the key.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig
+from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig, expand
 from jasper.convert.sentencepiece import read_model as read_pieces
 from jasper.convert.settings import (
     check_settings,
@@ -18,7 +18,6 @@ from jasper.convert.settings import (
     write_front_end,
 )
 from jasper.errors import ModelError
-from jasper.nn.network import expand
 from jasper.recipe import parse_config
 
 TOKENIZER_FILE, VOCABULARY_FILE = "tokenizer.model", "vocab.txt"

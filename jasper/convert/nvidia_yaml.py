@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jasper.bundle import Weights
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig
+from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, TextConfig, expand
 from jasper.convert.settings import (
     check_settings,
     mapping,
@@ -18,7 +18,6 @@ from jasper.convert.settings import (
 )
 from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ConfigError
-from jasper.nn.network import expand
 from jasper.recipe import load_config, parse_config, read_yaml
 
 # What no setting of that front end changes.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from jasper.convert import convert
 from jasper.convert.public import PUBLIC
 from jasper.data.download import download
-from jasper.directory import CONFIG_FILE, WEIGHTS_FILE
+from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder
 from jasper.errors import ModelError
 
 
@@ -41,11 +40,6 @@ def pull(
         return convert(file, directory, config=config)
     finally:
         file.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """Where models are kept, after the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jasper"
 
 
 def _key(url: str, sha256: str | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from jasper.config import EngineConfig
 from jasper.errors import ModelError
 from jasper.types import FloatArray, IntArray
 
@@ -15,31 +17,65 @@ class Engine(Protocol):
     """Whatever can run a network."""
 
     name: str
+    precision: str  # what it computes in: fp32, bf16, fp16 or int8
 
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """Map features (B, num_mels, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
         ...
 
 
-# name -> (module, function `(directory, device) -> Engine`); the first that is installed is `auto`.
+# name -> (module, function `(directory, settings) -> Engine`), the fastest on a processor first.
 ENGINES: dict[str, tuple[str, str]] = {
+    "openvino": ("jasper.engines.openvino", "load"),
+    "onnx": ("jasper.engines.onnx", "load"),
     "torch": ("jasper.engines.torch", "load"),
     "mindspore": ("jasper.engines.mindspore", "load"),
 }
+PRECISIONS = {
+    "openvino": ("fp32", "bf16", "fp16", "int8"),
+    "onnx": ("fp32", "fp16", "int8"),
+    "torch": ("fp32", "bf16", "fp16"),
+    "mindspore": ("fp32",),
+}
 
 
-def load_engine(directory: Path, engine: str = "auto", device: str = "auto") -> Engine:
-    """Load a model directory into an engine by name; `auto` takes the first that is installed."""
-    if engine != "auto" and engine not in ENGINES:
-        raise ModelError(f"engine {engine!r} is unknown; known are auto, {', '.join(ENGINES)}")
-    names = list(ENGINES) if engine == "auto" else [engine]
+def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine:
+    """Load a model directory into an engine.
+
+    `auto` is the first of `ENGINES` that is installed and has the precision; PyTorch comes first if a device
+    is asked for that is not the processor, or if there is an accelerator.
+    """
+    settings = settings or EngineConfig()
     missing: ImportError | None = None
+    names = _candidates(settings)
     for name in names:
         module, function = ENGINES[name]
         try:
-            load: Callable[[Path, str], Engine] = getattr(import_module(module), function)
+            load: Callable[[Path, EngineConfig], Engine] = getattr(import_module(module), function)
         except ImportError as error:
             missing = error
             continue
-        return load(directory, device)
-    raise ModelError(f"no engine is installed ({missing}); run: pip install 'jasper-asr[torch]'")
+        return load(directory, settings)
+    raise ModelError(
+        f"engine {names[0]} is not installed ({missing}); run: pip install 'jasper-asr[{names[0]}]'"
+    )
+
+
+def _candidates(settings: EngineConfig) -> list[str]:
+    """Names of engines that may do what is asked, the preferred one first."""
+    name, precision = settings.engine, settings.precision
+    able = [engine for engine in ENGINES if precision in PRECISIONS[engine]]
+    if name == "auto":
+        elsewhere = _has_accelerator() if settings.device == "auto" else settings.device != "cpu"
+        return sorted(able, key=lambda engine: (engine == "torch") != elsewhere)
+    if name not in ENGINES:
+        raise ModelError(f"engine {name!r} is unknown; known are auto, {', '.join(ENGINES)}")
+    if name not in able:
+        raise ModelError(f"engine {name} computes no {precision}; take {', '.join(PRECISIONS[name])}")
+    return [name]
+
+
+def _has_accelerator() -> bool:
+    """Whether a device of PyTorch's may be here, found without loading PyTorch, which takes seconds."""
+    nodes = ("/dev/nvidia0", "/dev/davinci0", "/dev/dxg")  # CUDA, Ascend, CUDA under Windows
+    return sys.platform == "darwin" or any(Path(node).exists() for node in nodes)

@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import Tensor
 
 from jasper.bundle import read_model_config, read_weights
+from jasper.config import EngineConfig
 from jasper.directory import WEIGHTS_FILE
 from jasper.mindspore.device import use_device
 from jasper.mindspore.network import Jasper
@@ -19,6 +20,7 @@ class MindSporeEngine:
     """Runs a network in evaluation mode, in single precision."""
 
     name = "mindspore"
+    precision = "fp32"
 
     def __init__(self, network: Jasper) -> None:
         self.network = network.set_train(False)
@@ -29,9 +31,9 @@ class MindSporeEngine:
         return log_probs.asnumpy(), out_lengths.asnumpy().astype(np.int64)
 
 
-def load(directory: Path, device: str = "auto") -> MindSporeEngine:
+def load(directory: Path, settings: EngineConfig) -> MindSporeEngine:
     """Load a model directory onto a device: auto, cpu or ascend."""
-    use_device(device)
+    use_device(settings.device)
     network = build_network(read_model_config(directory))
     load_weights(network, read_weights(directory), str(directory / WEIGHTS_FILE))
     return MindSporeEngine(network)

@@ -5,34 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from jasper.bundle import read_model_config, read_weights
-from jasper.directory import WEIGHTS_FILE
-from jasper.nn import Jasper
+from jasper.bundle import read_model
+from jasper.config import EngineConfig
+from jasper.folding import fold
 from jasper.nn.device import pick_device
-from jasper.nn.weights import build_network, load_weights
+from jasper.nn.inference import FoldedJasper
 from jasper.types import FloatArray, IntArray
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine:
-    """Runs a network in evaluation mode, in single precision."""
+    """Runs a network, `Jasper` or `FoldedJasper`, in evaluation mode."""
 
     name = "torch"
 
-    def __init__(self, network: Jasper, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
         self.network = network.to(device).eval()
         self.device = device
+        self.precision = precision
 
     @torch.inference_mode()
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """See `Engine.log_probs`."""
-        x = torch.from_numpy(features).to(self.device, self.network.head.weight.dtype)
+        x = torch.from_numpy(features).to(self.device, next(self.network.parameters()).dtype)
         log_probs, out_lengths = self.network(x, torch.from_numpy(lengths).to(self.device))
         return log_probs.float().cpu().numpy(), out_lengths.cpu().numpy()
 
 
-def load(directory: Path, device: str = "auto") -> TorchEngine:
-    """Load a model directory onto a device."""
-    network = build_network(read_model_config(directory))
-    load_weights(network, read_weights(directory), str(directory / WEIGHTS_FILE))
-    return TorchEngine(network, pick_device(device))
+def load(directory: Path, settings: EngineConfig) -> TorchEngine:
+    """Load a model directory onto a device; raises ConfigError for a device that is not there."""
+    device = pick_device(settings.device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    config, weights = read_model(directory)
+    network = FoldedJasper(fold(config.network, weights))
+    return TorchEngine(network.to(DTYPES[settings.precision]), device, settings.precision)

@@ -52,7 +52,9 @@ class TorchFeatures(nn.Module):
         """Continue each row (B, N) beyond its own two ends, whatever padding follows it: (B, N + n_fft)."""
         margin = self.config.n_fft // 2
         extended = nn.functional.pad(signal, (margin, margin))
-        beyond = torch.arange(1, margin + 1, device=signal.device).expand(len(signal), -1)
+        beyond = torch.arange(1, margin + 1, device=signal.device).expand(
+            signal.shape[0], -1
+        )  # `len` would be fixed in an export
         last = (lengths - 1)[:, None]
         if self.config.edges == "zeros":
             # Pre-emphasis leaves a sample just after the row's end.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jasper.config import BlockConfig, NetworkConfig
+from jasper.config import BlockConfig, NetworkConfig, expand
 from jasper.nn.convolution import Convolution, time_major
 from jasper.nn.normalization import Activation, compiled_activation, normalized_activation
 
@@ -123,11 +123,6 @@ class SqueezeExcitation(nn.Module):
         mean = (x * mask).sum(dim=2) / mask.sum(dim=2).clamp(min=1)
         scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
         return x * scale[:, :, None]
-
-
-def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:
-    """The blocks one by one, each `count` times."""
-    return [block for block in blocks for _ in range(block.count)]
 
 
 def valid_mask(lengths: Tensor, num_steps: int) -> Tensor:

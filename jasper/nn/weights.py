@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from jasper.bundle import Weights, check_shapes
+from jasper.bundle import Weights, check_shapes, read_model_config, read_weights
 from jasper.config import ModelConfig
+from jasper.directory import WEIGHTS_FILE
 from jasper.nn.network import Jasper
 
 
 def build_network(config: ModelConfig) -> Jasper:
     """The network of a configuration, with fresh weights."""
     return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
+
+
+def load_network(directory: Path) -> Jasper:
+    """The network of a model directory, with its weights; raises ModelError where they do not fit."""
+    network = build_network(read_model_config(directory))
+    load_weights(network, read_weights(directory), str(directory / WEIGHTS_FILE))
+    return network
 
 
 def network_shape(config: ModelConfig) -> Jasper:

@@ -9,12 +9,11 @@ from typing import Any
 from torch import nn
 
 from jasper.bundle import read_model_config
-from jasper.config import AdaptConfig, BlockConfig, ModelConfig
+from jasper.config import AdaptConfig, BlockConfig, ModelConfig, expand
 from jasper.directory import find_bundle
-from jasper.engines import torch as torch_engine
 from jasper.errors import ConfigError
 from jasper.nn import Jasper
-from jasper.nn.network import expand
+from jasper.nn.weights import load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def start_from(source: str, network: Jasper, config: ModelConfig) -> Start:
         raise ConfigError(
             f"network: {difference} as in {source}; leave network and features out to take the model's"
         )
-    state = torch_engine.load(directory, "cpu").network.state_dict()
+    state = load_network(directory).state_dict()
     theirs, own = model.text.labels, config.text.labels
     kept = tuple(label for label in own if label in theirs)
     # The blank is the last row on both sides.

@@ -13,9 +13,8 @@ import torch
 from jasper.bundle import Weights, read_model_config, write_bundle
 from jasper.config import Config, ModelConfig
 from jasper.directory import CONFIG_FILE, find_bundle
-from jasper.engines import torch as torch_engine
 from jasper.errors import CheckpointError, ConfigError, ModelError
-from jasper.nn.weights import build_network, network_weights
+from jasper.nn.weights import build_network, load_network, network_weights
 from jasper.recipe import parse_config, read_yaml
 from jasper.train.adapt import first_difference, other_features
 from jasper.train.checkpoint import list_checkpoints, read_whole
@@ -34,7 +33,7 @@ class Source:
     def weights(self, kind: Kind) -> Weights:
         """Its weights; of a checkpoint the moving average or the network that was in training."""
         if self.path.is_dir():
-            return network_weights(torch_engine.load(self.path, "cpu").network)
+            return network_weights(load_network(self.path))
         state = read_whole(self.path)
         with torch.device("meta"):
             network = build_network(self.config)

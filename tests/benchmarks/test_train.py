@@ -13,9 +13,8 @@ import torch
 from tones import random_texts, write_corpus
 from torch.utils.flop_counter import FlopCounterMode
 
-from jasper.config import NetworkConfig
+from jasper.config import NetworkConfig, expand
 from jasper.nn import Jasper
-from jasper.nn.network import expand
 from jasper.nn.weights import build_network
 from jasper.recipe import load_config
 

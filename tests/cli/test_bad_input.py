@@ -80,7 +80,7 @@ def test_a_missing_recording_in_training_is_left_out_and_in_scoring_is_fatal(fil
     assert f": train-01: {where}" in finished.stderr
     assert "1 times an utterance was left out" in finished.stderr
     assert len(log_rows(tmp_path / "run", "fault")) == 1
-    assert_only_fault(run_jasper("eval", run, manifest), where)
+    assert_fault(run_jasper("eval", run, manifest), where)
 
 
 def test_training_stops_at_a_damaged_recording_where_the_settings_say_so(file, tmp_path):
@@ -97,7 +97,7 @@ def test_training_stops_at_a_damaged_recording_where_the_settings_say_so(file, t
     ("arguments", "parts"),
     [
         (["--device", "tpu"], ["device 'tpu' is unknown"]),
-        (["--engine", "steam"], ["engine 'steam' is unknown; known are auto, torch"]),
+        (["--engine", "steam"], ["engine 'steam' is unknown; known are auto, openvino, onnx, torch"]),
         (["--join", "some"], ["--join some", "MIN:MAX"]),
         (["--join", "2"], ["--join 2", "MIN:MAX"]),
         (["--join", "-1:2"], ["MIN:MAX"]),

@@ -17,7 +17,8 @@ from foreign_models import CITRINET, SUBWORDS, assert_same_model, model_config, 
 from jasper.convert import convert
 from jasper.convert.nemo_yaml import NEMO_FIXED
 from jasper.convert.public import PUBLIC, PublicModel
-from jasper.convert.pull import cache_folder, pull
+from jasper.convert.pull import pull
+from jasper.directory import cache_folder
 from jasper.errors import DownloadError, ModelError
 
 COMMAND = Path(sys.executable).with_name("jasper")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from foreign_models import CITRINET, JASPER, QUARTZNET, model_config
 
-from jasper.config import NetworkConfig
+from jasper.config import NetworkConfig, expand
 from jasper.convert.checkpoint import parameter_names
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES, read_config
 from jasper.convert.shapes import model_from_shapes
 from jasper.errors import ConfigError
-from jasper.nn.network import expand
 from jasper.nn.weights import model_state, network_shape
 from jasper.recipe import load_config
 

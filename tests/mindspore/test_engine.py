@@ -9,6 +9,7 @@ import soundfile
 from small_networks import write_small_model
 
 import jasper
+from jasper.config import EngineConfig
 from jasper.convert import convert
 from jasper.engines import load_engine
 
@@ -56,7 +57,7 @@ def test_the_model_zoos_checkpoint_gives_the_model_zoos_probabilities(golden, tm
         golden / "mindspore_jasper.ckpt", tmp_path / "model", config=golden / "nvidia_jasper.yaml"
     )
     expected = np.load(golden / "mindspore_jasper.npz")
-    log_probs, lengths = load_engine(model, "mindspore", "cpu").log_probs(
+    log_probs, lengths = load_engine(model, EngineConfig(engine="mindspore", device="cpu")).log_probs(
         expected["features"].astype(np.float32), expected["lengths"].astype(np.int64)
     )
     for row, steps in enumerate(lengths):

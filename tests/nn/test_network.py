@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_networks import randomize
+from small_networks import randomize, stacks
 
 from jasper.config import BlockConfig, NetworkConfig
 from jasper.nn import Jasper
@@ -46,36 +46,6 @@ def features(*lengths: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     for row, length in zip(x, lengths, strict=True):
         row[:, :length] = torch.randn(NUM_FEATURES, length, generator=generator)
     return x, torch.tensor(lengths)
-
-
-@st.composite
-def stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
-    """Blocks of every kind; strides only where the configuration allows them."""
-    kernel = st.sampled_from([1, 3, 5, 7, 11])
-    plain = st.builds(
-        BlockConfig,
-        filters=st.integers(2, 9),
-        kernel=kernel,
-        repeat=st.integers(1, 3),
-        dilation=st.integers(1, 3),
-        dropout=st.just(0.3),
-        residual=st.sampled_from(["none", "plain", "dense"]),
-        separable=st.booleans(),
-        squeeze=st.sampled_from([None, 1, 2]),
-        count=st.integers(1, 2),
-    )
-    strided = st.builds(
-        BlockConfig,
-        filters=st.integers(2, 9),
-        kernel=kernel,
-        repeat=st.integers(1, 3),
-        stride=st.integers(2, 3),
-        residual=st.sampled_from(["none", "plain"]),
-        separable=st.booleans(),
-        squeeze=st.sampled_from([None, 2]),
-    )
-    first, last = draw(st.lists(strided, max_size=2)), draw(st.lists(strided, max_size=1))
-    return (*first, *draw(st.lists(plain, min_size=1, max_size=4)), *last)
 
 
 def size_of(name: str) -> int:

@@ -1,0 +1,61 @@
+"""The OpenVINO engine: a model directory on a processor, compiled once and kept in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openvino
+
+from jasper.bundle import read_model_config
+from jasper.config import EngineConfig, ModelConfig
+from jasper.engines.graphs import engine_folder, graph_file, row_by_row
+from jasper.errors import ModelError
+from jasper.graph.openvino import core
+from jasper.types import FloatArray, IntArray
+
+# A processor with AMX computes in bf16 unless it is told otherwise. What int8 leaves is in single precision.
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+
+
+class OpenVinoEngine:
+    """Runs a compiled graph row by row."""
+
+    name = "openvino"
+
+    def __init__(self, config: ModelConfig, compiled: openvino.CompiledModel, precision: str) -> None:
+        self.config = config
+        self.compiled = compiled
+        self.precision = precision
+        self._request = compiled.create_infer_request()
+
+    def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
+        """See `Engine.log_probs`."""
+        return row_by_row(self._run, self.config, features, lengths)
+
+    def _run(self, features: FloatArray, lengths: IntArray) -> FloatArray:
+        feed = {"features": features, "lengths": lengths}
+        log_probs: FloatArray = self._request.infer(feed, share_inputs=True)["log_probs"]
+        return log_probs
+
+
+def load(directory: Path, settings: EngineConfig) -> OpenVinoEngine:
+    """Load a model directory; raises ModelError for a device or a precision that is not there."""
+    if settings.device not in ("auto", "cpu"):
+        raise ModelError(f"device {settings.device!r} is not one of OpenVINO's here; take auto or cpu")
+    capability = {"bf16": "BF16", "fp16": "FP16"}.get(settings.precision, "FP32")
+    if capability not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ModelError(f"this processor computes no {settings.precision}; take fp32 or int8")
+    options: dict[str, str | int] = {
+        "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if settings.threads:
+        options["INFERENCE_NUM_THREADS"] = settings.threads
+    folder = engine_folder(directory)
+    stored = "int8" if settings.precision == "int8" else "fp32"  # it converts to the other ones itself
+    path = graph_file(directory, folder, stored, masked=True)
+    try:
+        compiled = core().compile_model(path, "CPU", {**options, "CACHE_DIR": str(folder)})
+    except RuntimeError as error:
+        raise ModelError(f"{path}: OpenVINO cannot load it: {error}") from None
+    return OpenVinoEngine(read_model_config(directory), compiled, settings.precision)

@@ -1,0 +1,86 @@
+"""A model directory in, a file for another runtime out: whole, checked if asked for, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jasper.bundle import read_model
+from jasper.directory import find_bundle
+from jasper.errors import CheckpointError, ModelError
+from jasper.export.source import Source
+
+# name -> module with `ENDING`, `PRECISIONS`, `write(path, source) -> files` and `run(path, source, inputs)`.
+FORMATS = {
+    "onnx": "jasper.export.onnx",
+    "openvino": "jasper.export.openvino",
+    "torch": "jasper.export.torch",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the file to load, all `files` with it, and how far a check found it to be off."""
+
+    path: Path
+    files: tuple[Path, ...]
+    difference: float | None = None
+
+
+def export(
+    model: str | Path,
+    format: str = "onnx",
+    *,
+    precision: str = "fp32",
+    waveform: bool = False,
+    check: bool = False,
+    calibrate: str | Path | None = None,
+    out: str | Path | None = None,
+) -> Exported:
+    """Write the network of a model directory for another runtime.
+
+    `format` is a name of `FORMATS`, `precision` fp32, bf16, fp16 or int8; with `waveform` the file takes
+    waves in place of features. int8 is calibrated on the manifest `calibrate`. Without `out` the file is
+    `model…` in the model directory. `check` runs it before it takes its place.
+    Raises ModelError for what a format cannot do and where the check finds too large a difference,
+    CheckpointError where it cannot be written; what was there before is untouched then.
+    """
+    if format not in FORMATS:
+        raise ModelError(f"format {format!r} is unknown; known are {', '.join(FORMATS)}")
+    writer = import_module(FORMATS[format])
+    if precision not in writer.PRECISIONS:
+        raise ModelError(f"format {format} has no {precision}; it has {', '.join(writer.PRECISIONS)}")
+    directory = find_bundle(model)
+    source = Source(*read_model(directory), precision, waveform, calibrate)
+    target = Path(out) if out else directory / _name(precision, waveform, writer.ENDING)
+    if target.suffix != writer.ENDING:
+        raise ModelError(f"--out {target}: a file of format {format} ends in {writer.ENDING}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as folder:
+            files: Sequence[Path] = writer.write(Path(folder, target.name), source)
+            difference = _check(writer.run, files[0], source) if check else None
+            for file in reversed(files):  # the one that is loaded last, when what it needs is there
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+                file.replace(target.parent / file.name)
+    except OSError as error:
+        raise CheckpointError(f"{target}: could not be written: {error}") from None
+    return Exported(target, tuple(target.parent / file.name for file in files), difference)
+
+
+def _name(precision: str, waveform: bool, ending: str) -> str:
+    """`model.onnx`, `model.int8.onnx`, `model.waveform.fp16.onnx`."""
+    parts = ["model", *(["waveform"] if waveform else []), *([precision] if precision != "fp32" else [])]
+    return ".".join(parts) + ending
+
+
+def _check(run: Callable[..., Any], path: Path, source: Source) -> float:
+    from jasper.export.check import check_file
+
+    return check_file(run, path, source)

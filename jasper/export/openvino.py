@@ -1,0 +1,42 @@
+"""A model in, OpenVINO's two files out: the graph (`.xml`) and its weights (`.bin`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jasper.errors import MissingExtraError
+from jasper.export.source import Inputs, Outputs, Source
+
+ENDING = ".xml"
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
+# The type to compute in is chosen when a file is loaded. Where it is not, a processor with AMX takes bf16.
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+
+
+def write(path: Path, source: Source) -> list[Path]:
+    """Write both files; fp16 and bf16 have their weights in half precision."""
+    try:
+        import openvino
+
+        from jasper.graph.openvino import core
+    except ImportError:
+        raise MissingExtraError("openvino", "openvino") from None
+
+    graph = source.graph()
+    model = core().read_model(graph.SerializeToString())
+    for entry in graph.metadata_props:
+        model.set_rt_info(entry.value, ["jasper", entry.key])
+    model.set_rt_info(source.precision, ["jasper", "precision"])
+    openvino.save_model(model, path, compress_to_fp16=source.precision in ("bf16", "fp16"))
+    return [path, path.with_suffix(".bin")]
+
+
+def run(path: Path, source: Source, inputs: Inputs) -> Outputs:
+    """Run written files, computing in their precision."""
+    from jasper.graph.openvino import core
+
+    hint = {"INFERENCE_PRECISION_HINT": HINTS[source.precision]}
+    compiled = core().compile_model(path, "CPU", hint)
+    result = compiled(dict(zip((source.input_name, "lengths"), inputs, strict=True)))
+    return result["log_probs"], result["log_probs_lengths"]

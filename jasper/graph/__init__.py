@@ -1,0 +1,47 @@
+"""A configuration and its weights in, an ONNX model out: the network as other runtimes run it."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, helper
+
+from jasper.config import ModelConfig
+from jasper.folding import Weights, fold
+from jasper.graph.features import FeatureWriter
+from jasper.graph.metadata import write_metadata
+from jasper.graph.network import NetworkWriter
+from jasper.graph.writer import GraphWriter
+
+
+def build_graph(
+    config: ModelConfig,
+    weights: Weights,
+    *,
+    masked: bool = True,
+    half: bool = False,
+    waveform: bool = False,
+) -> onnx.ModelProto:
+    """Write the network of a model directory as an ONNX graph, in evaluation mode, batch norm folded.
+
+    It maps `features` (B, num_mels, T) float32, zero or not past `lengths` (B,) int64, to `log_probs`
+    (B, T', V) float32 and `log_probs_lengths` (B,) int64; any B and T. With `waveform` it maps `waves` (B, N)
+    at the model's sample rate and their `lengths` in samples instead. Without `masked` there are no lengths:
+    every row must be valid to its end. `half` computes all of the network but the log-softmax in half
+    precision.
+    """
+    graph = GraphWriter()
+    value = helper.make_tensor_value_info
+    if waveform:
+        inputs = [value("waves", TensorProto.FLOAT, ["batch", "samples"])]
+        features, lengths = FeatureWriter(graph, config.features).write("waves", "lengths")
+    else:
+        inputs = [value("features", TensorProto.FLOAT, ["batch", config.features.num_mels, "frames"])]
+        features, lengths = "features", "lengths"
+    network = NetworkWriter(graph, masked, half)
+    log_probs, lengths = network.write(fold(config.network, weights), features, lengths)
+    outputs = [value(log_probs, TensorProto.FLOAT, ["batch", "steps", len(config.text.labels) + 1])]
+    if masked:
+        inputs.append(value("lengths", TensorProto.INT64, ["batch"]))
+        lengths = graph.add("Identity", [lengths], "log_probs_lengths")
+        outputs.append(value(lengths, TensorProto.INT64, ["batch"]))
+    return graph.model(inputs, outputs, write_metadata(config, "fp16" if half else "fp32"))
