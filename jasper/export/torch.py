@@ -33,6 +33,8 @@ def write(path: Path, source: Source) -> list[Path]:
     """Write one file, the metadata in it as a file of its own, `metadata/KEY`."""
     config = source.config
     network = FoldedJasper(fold(config.network, source.weights)).to(_DTYPES[source.precision])
+    for weight in network.parameters():  # the archive wants them in the order of their dimensions
+        weight.data = weight.data.contiguous()
     module = _FromWaves(TorchFeatures(config.features), network) if source.waveform else network
     shape = (2, config.features.sample_rate) if source.waveform else (2, config.features.num_mels, 64)
     example = torch.zeros(shape)
