@@ -42,8 +42,9 @@ class Model:
         self.extractor = FeatureExtractor(config.features)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
-        self.calibration = (decode or DecodeConfig()).calibration
-        self.search = make_search(decode or DecodeConfig(), self.tokenizer)
+        decode = decode or DecodeConfig()
+        self.calibration = decode.calibration
+        self.search = make_search(decode, self.tokenizer)
 
     @property
     def sample_rate(self) -> int:
