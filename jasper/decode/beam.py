@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_leve
 from jasper.text import Tokenizer
 from jasper.types import FloatArray, Hypothesis, IntArray
 
-SPACE_NAMES = (" ", "<space>", "|", "▁")  # how language models of characters write the space
+SPACE_NAMES = (" ", "<space>", "|", "▁")  # how language models of labels write the space
 
 
 class BeamSearch:
@@ -50,12 +51,7 @@ class BeamSearch:
         self.config = config
         self.tokenizer = tokenizer
         by_token = lm is not None and config.lm_unit == "character"
-        if any(len(label) > 1 for label in tokenizer.labels) and (
-            (lm and not by_token) or lexicon or hotwords
-        ):
-            raise LanguageModelError(
-                "words, hotwords and word models need labels of one character; this network's are longer"
-            )
+        letters = _letters(tokenizer)
         ngram = lm or _no_language_model()
         vocabulary = list(lexicon) if lexicon is not None else [] if by_token else list(ngram.words[3:])
         unknown = -math.inf if lexicon is not None else config.unknown if vocabulary else 0.0
@@ -71,21 +67,22 @@ class BeamSearch:
             beta=config.beta if config.beta is not None else float(lm is not None),
             unknown=unknown,
             blank=tokenizer.blank,
-            separator=tokenizer.labels.index(" ") if " " in tokenizer.labels else -1,
+            space=letters.labels.index(" ") if " " in letters.labels else -1,
             by_token=by_token,
             start=ngram.start,
             end=END,
         )
-        automaton = hotword_automaton(hotwords, tokenizer)
-        trie = spelt_lexicon(words, tokenizer)
+        automaton = hotword_automaton(hotwords, letters)
+        trie = spelt_lexicon(words, letters)
         word_ids = np.array([ngram.ids.get(word, UNKNOWN) for word in words], np.int64)
         self._fusion = Fusion(
             ngram=ngram.table,
             token_word=_token_words(ngram, tokenizer)
             if by_token
             else np.zeros(tokenizer.blank + 1, np.int64),
+            **_spelling(tokenizer, letters),
             place_first=_frozen(trie.first),
-            place_label=_frozen(trie.label),
+            place_letter=_frozen(trie.label),
             place_word=_frozen(np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1)),
             place_expected=self._expected(trie, ngram, word_ids),
             hot_next=automaton.next,
@@ -205,6 +202,23 @@ def _no_language_model() -> NGram:
     return from_levels(SPECIAL_WORDS, [Level(ids, zeros, zeros)])
 
 
+def _letters(tokenizer: Tokenizer) -> Tokenizer:
+    """The letters that labels are made of, as labels; the labels themselves where each is a letter."""
+    single = all(len(label) == 1 for label in tokenizer.labels)
+    return tokenizer if single else Tokenizer(sorted(set("".join(tokenizer.labels))))
+
+
+def _spelling(tokenizer: Tokenizer, letters: Tokenizer) -> dict[str, Any]:
+    """The fields of Fusion that say what each label is made of; the blank of nothing."""
+    spelt = [letters.encode(label.removeprefix(" ")) for label in tokenizer.labels]
+    opens = [label.startswith(" ") for label in tokenizer.labels]
+    return {
+        "label_first": _frozen(np.cumsum([0, *map(len, spelt), 0])),
+        "label_letter": _frozen(np.array([letter for word in spelt for letter in word])),
+        "label_opens": np.array([*opens, False], np.int64),
+    }
+
+
 def _frozen(column: IndexArray) -> PlaceArray:
     """An array of the same kind as a language model's, so that one compiled function reads both."""
     frozen = column.astype(np.int32)
@@ -213,8 +227,8 @@ def _frozen(column: IndexArray) -> PlaceArray:
 
 
 def _token_words(ngram: NGram, tokenizer: Tokenizer) -> IndexArray:
-    """(V,) the word of a character model for each label; the blank is none."""
-    names = [SPACE_NAMES if label == " " else (label,) for label in tokenizer.labels]
+    """(V,) the word of a model of labels for each of them; the blank is none."""
+    names = [[label.replace(" ", space) for space in SPACE_NAMES] for label in tokenizer.labels]
     found = [next((ngram.ids[name] for name in choices if name in ngram.ids), UNKNOWN) for choices in names]
     if not any(found):
         raise LanguageModelError("the language model has none of the labels; is it one of words?")

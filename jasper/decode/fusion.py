@@ -24,11 +24,14 @@ class Fusion(NamedTuple):
 
     ngram: NodeTable
     token_word: IndexArray  # (V,) the language model's word for each label, where it predicts labels
+    label_first: PlaceArray  # (V + 1,) the letters of label i are letters first[i] to first[i + 1]
+    label_letter: PlaceArray  # all labels' letters, the spaces at their beginnings left out
+    label_opens: IndexArray  # (V,) 1 where a label begins with a space: a word ends before it
     place_first: PlaceArray  # (P + 1,) the children of place i are places first[i] to first[i + 1]
-    place_label: PlaceArray  # (P,) the label that leads to a place; the last place is "in an unknown word"
+    place_letter: PlaceArray  # (P,) the letter that leads to a place; the last place is "in an unknown word"
     place_word: PlaceArray  # (P,) the language model's word that ends here; -1 where none does
     place_expected: Float64Array  # (P,) score that the best word through here may be expected to add
-    hot_next: IndexArray  # (H, V) automaton of the hotwords
+    hot_next: IndexArray  # (H, letters) automaton of the hotwords
     hot_bonus: Float64Array  # (H,) added on arrival
     hot_expected: Float64Array  # (H,) expected of the hotword that has begun
 
@@ -43,17 +46,17 @@ class Rule(NamedTuple):
     beta: float  # added for each unit that the language model predicts
     unknown: float  # added for each word that is not in the lexicon
     blank: int
-    separator: int  # the label between words; -1 where there is none
+    space: int  # the letter between words; -1 where there is none
     by_token: bool  # the language model predicts labels, not words
     start: int  # state of the language model before the first word
     end: int  # its word for the end of the sentence
 
 
 @compiled_inside
-def descend(fusion: Fusion, place: int, token: int) -> int:
-    """The place that a label leads to; the last place where no word goes on like that."""
-    below = find(fusion.place_label, fusion.place_first[place], fusion.place_first[place + 1], token)
-    return below if below >= 0 else len(fusion.place_label) - 1
+def descend(fusion: Fusion, place: int, letter: int) -> int:
+    """The place that a letter leads to; the last place where no word goes on like that."""
+    below = find(fusion.place_letter, fusion.place_first[place], fusion.place_first[place + 1], letter)
+    return below if below >= 0 else len(fusion.place_letter) - 1
 
 
 @compiled_inside
@@ -78,15 +81,16 @@ def extend(
     if rule.by_token:
         score, state = advance(fusion.ngram, state, fusion.token_word[token])
         exact += rule.alpha * score + rule.beta
-    if token != rule.separator:
-        place = descend(fusion, place, token)
-        hot = fusion.hot_next[hot, token]
-        exact += fusion.hot_bonus[hot]
-    elif place != 0:
+    if fusion.label_opens[token] and place != 0:
         added, state = close_word(fusion, rule, place, state)
         place = 0
-        hot = fusion.hot_next[hot, token]
+        hot = fusion.hot_next[hot, rule.space]
         exact += added + fusion.hot_bonus[hot]
+    for index in range(fusion.label_first[token], fusion.label_first[token + 1]):
+        letter = fusion.label_letter[index]
+        place = descend(fusion, place, letter)
+        hot = fusion.hot_next[hot, letter]
+        exact += fusion.hot_bonus[hot]
     return place, state, hot, exact, exact + fusion.place_expected[place] + fusion.hot_expected[hot]
 
 
@@ -96,7 +100,7 @@ def finish(fusion: Fusion, rule: Rule, place: int, state: int, hot: int, exact: 
     if place != 0:
         added, state = close_word(fusion, rule, place, state)
         exact += added
-        if rule.separator >= 0:
-            exact += fusion.hot_bonus[fusion.hot_next[hot, rule.separator]]
+        if rule.space >= 0:
+            exact += fusion.hot_bonus[fusion.hot_next[hot, rule.space]]
     score, _ = advance(fusion.ngram, state, rule.end)
     return float(exact + rule.alpha * score)

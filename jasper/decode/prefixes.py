@@ -326,7 +326,7 @@ def run(
         ties = leave(room, lowest, ties)
         nodes = admit(room, size, lowest, ties, nodes, fusion, rule)
         if rule.recombine:
-            recombine(room, len(fusion.place_label) - 1)
+            recombine(room, len(fusion.place_letter) - 1)
     for slot in range(len(room.beam)):
         entry = room.beam[slot]
         if entry.node >= 0:

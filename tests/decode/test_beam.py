@@ -223,10 +223,36 @@ def test_nothing_but_words_of_the_lexicon_even_where_the_sound_breaks_off():
     assert TOKENIZER.decode(found.tokens).split() == ["ab"]
 
 
-def test_labels_of_several_characters_are_searched_as_they_are():
-    tokenizer = Tokenizer([" a", "b", " b"], SubwordConfig(algorithm="unigram", scores=(-1.0,) * 3))
-    search = BeamSearch(tokenizer, DecodeConfig(**ALL))
-    assert_exact(random_log_probs(5, 4), search, lambda text: 0.0)
+SUBWORDS = Tokenizer([" a", "b", " ab"], SubwordConfig(algorithm="unigram", scores=(-1.0,) * 3))
+
+
+@given(seeds, few_steps, st.booleans())
+@quietly
+def test_labels_of_several_characters_spell_words_however_they_are_cut(trigram, seed, steps, with_lm):
+    """`ab` is one label or two, with the same score from the model and as a hotword."""
+    lm = trigram if with_lm else None
+    config = DecodeConfig(**ALL, alpha=0.7, beta=0.3, unknown=-3.0)
+    search = BeamSearch(SUBWORDS, config, lm=lm, hotwords={"ab": 1.0, "a ab": 0.5})
+
+    def added(text):
+        words = text.split()
+        pairs = sum(pair == ("a", "ab") for pair in itertools.pairwise(words))
+        bonus = words.count("ab") + 0.5 * pairs + 0.3 * len(words)
+        if not with_lm:
+            return bonus
+        strange = sum(word not in ("a", "b", "ab", "ba") for word in words)
+        return bonus + 0.7 * trigram.score(text) - 3.0 * strange
+
+    assert_exact(random_log_probs(seed, steps), search, added)
+
+
+def test_a_lexicon_of_subwords():
+    search = BeamSearch(SUBWORDS, DecodeConfig(**ALL), lexicon=["ab", "abb"])
+    assert_exact(
+        random_log_probs(5, 4),
+        search,
+        lambda text: 0.0 if set(text.split()) <= {"ab", "abb"} else -math.inf,
+    )
 
 
 def test_an_empty_row_and_an_empty_batch():
@@ -248,9 +274,6 @@ def test_bad_input_is_an_error_that_says_what():
         parse_config(DecodeConfig, {"beam_width": 0}, "decoding")
     with pytest.raises(TextError, match="not among the labels"):
         BeamSearch(TOKENIZER, DecodeConfig(), hotwords={"cab": 1.0})
-    subwords = Tokenizer([" a", "b"], SubwordConfig(algorithm="unigram", scores=(-1.0, -1.0)))
-    with pytest.raises(LanguageModelError, match="labels of one character"):
-        BeamSearch(subwords, DecodeConfig(), lexicon=["ab"])
     with pytest.raises(LanguageModelError, match="another alphabet or case"):
         BeamSearch(TOKENIZER, DecodeConfig(), lexicon=["AB", "BA"])
 
