@@ -47,7 +47,7 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
     """
     settings = settings or EngineConfig()
     missing: ImportError | None = None
-    names = _candidates(settings)
+    names = candidates(settings)
     for name in names:
         module, function = ENGINES[name]
         try:
@@ -61,7 +61,7 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
     )
 
 
-def _candidates(settings: EngineConfig) -> list[str]:
+def candidates(settings: EngineConfig) -> list[str]:
     """Names of engines that may do what is asked, the preferred one first."""
     name, precision = settings.engine, settings.precision
     able = [engine for engine in ENGINES if precision in PRECISIONS[engine]]

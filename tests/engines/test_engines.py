@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from small_networks import randomize, small_config, stacks, write_small_model
 
 import jasper
+from jasper import engines
 from jasper.bundle import write_bundle
 from jasper.config import EngineConfig, ModelConfig, NetworkConfig
 from jasper.decode import greedy
@@ -133,6 +134,37 @@ def test_auto_says_which_engine_it_took(directory, tmp_path):
     )
     assert "engine:" not in named.stderr
     assert named.stdout == done.stdout
+
+
+def test_the_base_installation_transcribes(directory):
+    """Of what is optional nothing can be imported: ONNX Runtime does it."""
+    code = f"""
+import sys
+for name in ("torch", "openvino", "mindspore", "numba", "matplotlib", "fsspec", "av"):
+    sys.modules[name] = None
+import numpy, jasper
+model = jasper.load({str(directory)!r}, device="cpu")
+model.transcribe(numpy.zeros(16000, numpy.float32))
+print(model.engine.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "onnx\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "accelerator", "first"),
+    [
+        ({}, False, "openvino"),
+        ({}, True, "torch"),
+        ({"device": "cpu"}, True, "openvino"),
+        ({"device": "cuda"}, False, "torch"),
+        ({"precision": "int8"}, True, "openvino"),
+        ({"engine": "onnx"}, True, "onnx"),
+    ],
+)
+def test_auto_prefers_what_suits_the_machine(monkeypatch, settings, accelerator, first):
+    monkeypatch.setattr(engines, "_has_accelerator", lambda: accelerator)
+    assert engines.candidates(EngineConfig(**settings))[0] == first
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
