@@ -1,5 +1,7 @@
 """The errors that Jasper raises: each says what was found and what to do, and is a builtin kind too."""
 
+from __future__ import annotations
+
 
 class JasperError(Exception):
     """Anything that the user can mend. The CLI prints its message on one line and exits with 2."""
@@ -62,3 +64,7 @@ class MissingExtraError(JasperError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'jasper-asr[{extra}]'")
+        self.needed = package, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return MissingExtraError, self.needed

@@ -40,7 +40,7 @@ class FeatureExtractor:
         Returns features (B, num_mels, T) float32, zero past each row's length, and lengths (B,) in frames.
         Raises AudioError for a wave that is empty, not one-dimensional or not finite.
         """
-        rows = [self._one(wave) for wave in waves]
+        rows = [normalize(self.log_mel(wave), self.config) for wave in waves]
         lengths = np.array([row.shape[1] for row in rows], dtype=np.int64)
         # One frame at least: a wave shorter than a hop may have no valid one, and no engine runs on nothing.
         features = np.zeros((len(rows), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
@@ -52,7 +52,8 @@ class FeatureExtractor:
         """Valid frames of a wave of `num_samples`."""
         return num_frames(self.config, num_samples)
 
-    def _one(self, wave: FloatArray) -> Float64:
+    def log_mel(self, wave: FloatArray) -> Float64:
+        """Features (num_mels, T) of one wave (N,), not normalised. Raises AudioError as for several."""
         check_wave(wave)
         config = self.config
         frames = self.num_frames(wave.size)
@@ -76,7 +77,7 @@ class FeatureExtractor:
                 power **= config.power / 2
             mel[block] = power @ self.filters.T
         guarded = mel + config.log_offset if config.log_guard == "add" else np.maximum(mel, config.log_offset)
-        return normalize(np.log(guarded).T, config)
+        return np.asarray(np.log(guarded).T)
 
 
 def num_frames(config: FeatureConfig, num_samples: N) -> N:
@@ -115,14 +116,15 @@ def _reflected(places: IntArray, num_samples: int) -> IntArray:
     return np.asarray(np.minimum(places, period - places) if num_samples > 1 else places * 0, dtype=np.int64)
 
 
-def normalize(log_mel: Float64, config: FeatureConfig) -> Float64:
-    """Take mean and standard deviation (unbiased) of the valid frames (F, T) out of them."""
-    if config.normalize == "none":
+def normalize(log_mel: Float64, config: FeatureConfig, over: Float64 | None = None) -> Float64:
+    """Take mean and standard deviation (unbiased) of valid frames (F, T), or of those `over`, out of them."""
+    if config.normalize == "none" or log_mel.shape[1] == 0:
         return log_mel
+    over = log_mel if over is None else over
     axis = 1 if config.normalize == "per_feature" else None
-    mean = log_mel.mean(axis=axis, keepdims=True)
-    single = log_mel.shape[1] == 1 if axis == 1 else log_mel.size == 1
-    spread = 0.0 if single else log_mel.std(axis=axis, ddof=1, keepdims=True)
+    mean = over.mean(axis=axis, keepdims=True)
+    single = over.shape[1] == 1 if axis == 1 else over.size == 1
+    spread = 0.0 if single else over.std(axis=axis, ddof=1, keepdims=True)
     return np.asarray((log_mel - mean) / (spread + config.std_offset))
 
 

@@ -143,23 +143,37 @@ def _finish_curves(axes: Axes, label: str) -> None:
 
 
 def _svg(name: str, width: float, height: float, draw: Callable[[Figure, Axes], None]) -> str:
-    """Draw on a figure of so many inches; `name` keeps its identifiers apart from other figures' in a page.
+    return svg(name, width, height, lambda figure: draw(figure, figure.add_subplot()))
 
-    The figure is nobody else's: pyplot would keep it alive, and may ask for a display.
-    """
+
+def svg(name: str, width: float, height: float, paint: Callable[[Figure], None]) -> str:
+    """Paint on a figure of so many inches; `name` keeps its identifiers apart from others' in a page."""
+    text = ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")
+    lines = ("axes.edgecolor", "xtick.color", "ytick.color")
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name}
+    settings |= dict.fromkeys(text, _TEXT_COLOUR) | dict.fromkeys(lines, _GREY)
+    data = _painted(width, height, paint, settings, format="svg", transparent=True, metadata={"Date": None})
+    found = data.decode()
+    return found[found.index("<svg") :].replace(_TEXT_COLOUR, "currentColor")
+
+
+def png(width: float, height: float, paint: Callable[[Figure], None]) -> bytes:
+    """Paint on a white figure of so many inches, 110 dots each."""
+    return _painted(width, height, paint, {}, format="png", dpi=110)
+
+
+def _painted(
+    width: float, height: float, paint: Callable[[Figure], None], settings: dict[Any, Any], **saved: Any
+) -> bytes:
+    """The figure is nobody else's: pyplot would keep it alive, and may ask for a display."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", "report") from None
-    text = ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")
-    lines = ("axes.edgecolor", "xtick.color", "ytick.color")
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name}
-    settings |= dict.fromkeys(text, _TEXT_COLOUR) | dict.fromkeys(lines, _GREY)
-    buffer = io.StringIO()
+    buffer = io.BytesIO()
     with rc_context(settings):
         figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure, figure.add_subplot())
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace(_TEXT_COLOUR, "currentColor")
+        paint(figure)
+        figure.savefig(buffer, **saved)
+    return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from jasper.bundle import read_model_config
 from jasper.calibration import calibrated
@@ -17,6 +17,9 @@ from jasper.features import FeatureExtractor
 from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
 from jasper.types import FloatArray, Hypothesis, IntArray, Transcript, Word
+
+if TYPE_CHECKING:
+    from jasper.stream import Stream, StreamConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,12 @@ class Model:
         from jasper.transcribe import transcribe
 
         return transcribe(self, audio, channel=channel, words=words)
+
+    def stream(self, config: StreamConfig | None = None, *, sample_rate: int | None = None) -> Stream:
+        """Listen while sound is said: the stream takes chunks, at `sample_rate` Hz or the model's own."""
+        from jasper.stream import Stream, StreamConfig
+
+        return Stream(self, config or StreamConfig(), sample_rate)
 
     def transcribe_many(
         self, paths: Sequence[str | Path], *, channel: int | None = None

@@ -103,7 +103,7 @@ def write_score_report(path: str | Path, score: Score, title: str) -> None:
 
     Raises MissingExtraError without jinja2.
     """
-    _write(path, _render("score_report.html", title=title, **_score_values(score)))
+    _write(path, render_page("score_report.html", title=title, **_score_values(score)))
 
 
 def write_training_report(
@@ -121,7 +121,7 @@ def write_training_report(
     (rates in 0..1). transcript: the utterance that `spectrogram` shows.
     Raises MissingExtraError without jinja2 or matplotlib.
     """
-    page = _render(
+    page = render_page(
         "training_report.html",
         title=title,
         figures=(loss_figure(curves), rate_figure(curves)),
@@ -173,7 +173,26 @@ def write_seeds_report(
         runs_figure(curves, "dev_wer", "dev WER (%)", 100),
         runs_figure(curves, "dev_loss", "dev loss"),
     )
-    _write(path, _render("seeds_report.html", title=title, columns=columns, rows=cells, figures=figures))
+    _write(path, render_page("seeds_report.html", title=title, columns=columns, rows=cells, figures=figures))
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill in one of `jasper/templates`. Raises MissingExtraError without jinja2."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise MissingExtraError("jinja2", "report") from None
+    environment = Environment(
+        loader=PackageLoader("jasper"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["duration"] = _duration
+    environment.filters["thousands"] = "{:,}".format
+    return environment.get_template(template).render(values)
 
 
 def _measure(name: str, value: float) -> str:
@@ -199,7 +218,7 @@ def _counts_dict(words: ErrorCounts, characters: ErrorCounts) -> dict[str, Any]:
 
 def write_figures(path: str | Path, title: str, figures: Sequence[str], lines: Sequence[str] = ()) -> None:
     """Write a page of figures (SVG) under lines of text. Raises MissingExtraError without jinja2."""
-    _write(path, _render("figures.html", title=title, figures=figures, lines=lines))
+    _write(path, render_page("figures.html", title=title, figures=figures, lines=lines))
 
 
 def _align_words(utterance: ScoredUtterance) -> list[Edit]:
@@ -302,24 +321,6 @@ def _by_speaker(utterances: Sequence[ScoredUtterance]) -> list[_Speaker]:
         for name, group in groups.items()
     ]
     return sorted(speakers, key=lambda speaker: -speaker.words.rate)
-
-
-def _render(template: str, **values: Any) -> str:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise MissingExtraError("jinja2", "report") from None
-    environment = Environment(
-        loader=PackageLoader("jasper"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    environment.filters["duration"] = _duration
-    environment.filters["thousands"] = "{:,}".format
-    return environment.get_template(template).render(values)
 
 
 def _write(path: str | Path, text: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,12 +13,16 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from jasper.audio import audio_info
 from jasper.blocks import audio_blocks
 from jasper.data.batches import cut_batches
-from jasper.errors import EmptyAudioError
+from jasper.errors import AudioError, EmptyAudioError
 from jasper.features import check_wave
 from jasper.model import Recognition
 from jasper.pauses import Cutting, Window, cut_windows
+from jasper.picture import Heard
+from jasper.progress import progress_bar
+from jasper.storage import stem
 from jasper.types import FloatArray, Segment, Transcript, location
 
 if TYPE_CHECKING:
@@ -31,7 +37,10 @@ UNSURE = 0.5
 UNSURE_S = 3.0
 ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
 
+LONGEST_EXAMINED_S = 300.0
+
 CUTTING = Cutting()
+Source = str | Path | BinaryIO
 
 
 class Stretch(NamedTuple):
@@ -43,7 +52,7 @@ class Stretch(NamedTuple):
 
 def transcribe(
     model: Model,
-    source: str | Path | BinaryIO | FloatArray,
+    source: Source | FloatArray,
     *,
     channel: int | None = None,
     words: bool = False,
@@ -60,7 +69,7 @@ def transcribe(
         blocks: Iterable[FloatArray] = [wave]
     else:
         blocks = audio_blocks(source, model.sample_rate, channel=channel)
-    count = 0
+    count, segments = 0, []
 
     def counted() -> Iterator[FloatArray]:
         nonlocal count
@@ -68,42 +77,96 @@ def transcribe(
             count += block.size
             yield block
 
-    try:
-        segments = tuple(transcribe_blocks(model, counted(), words=words, cutting=cutting))
-    except EmptyAudioError:
-        segments = ()
+    with _progress(source) as advance, suppress(EmptyAudioError):
+        for segment in transcribe_blocks(model, counted(), words=words, cutting=cutting):
+            segments.append(segment)
+            advance(segment.end)
+    return _transcript(segments, count / model.sample_rate, source)
+
+
+def examine(model: Model, source: Source, *, channel: int | None = None) -> Heard:
+    """Transcribe a recording of up to LONGEST_EXAMINED_S and keep all that was made of it, for a picture.
+
+    Raises AudioError for what is longer, has no sample or cannot be read.
+    """
+    wave, features = np.zeros(0, dtype=np.float32), model.config.features
+    for block in audio_blocks(source, model.sample_rate, channel=channel):
+        wave = np.concatenate([wave, block])
+        if wave.size > LONGEST_EXAMINED_S * model.sample_rate:
+            raise AudioError(f"{source}: too long for a picture: more than {LONGEST_EXAMINED_S:.0f} s")
+    found = list(_heard(model, [wave], True, CUTTING))
+    transcript = _transcript([segment for segment, _ in found], wave.size / model.sample_rate, source)
+    return Heard(
+        wave,
+        model.sample_rate,
+        model.extractor.log_mel(wave),
+        features.hop_length / model.sample_rate,
+        tuple((segment.start, log_probs) for segment, log_probs in found),
+        model.step_seconds,
+        (*model.tokenizer.labels, ""),
+        transcript,
+    )
+
+
+def _transcript(segments: Sequence[Segment], duration: float, source: Source | FloatArray) -> Transcript:
     return Transcript(
         " ".join(segment.text for segment in segments if segment.text),
-        count / model.sample_rate,
+        duration,
         math.fsum(segment.score for segment in segments),
         location(source) if isinstance(source, str | Path) else None,
         tuple(word for segment in segments for word in segment.words),
-        segments,
+        tuple(segments),
     )
+
+
+@contextmanager
+def _progress(source: object) -> Iterator[Callable[[float], None]]:
+    """A bar over a recording, with the rate as times real time; yields `advance(to_second)`."""
+    path = location(source) if isinstance(source, str | Path) else None
+    duration: float | None = None
+    if isinstance(path, Path):
+        with suppress(AudioError):  # said where the sound is read; a video's is not known
+            duration = audio_info(path).duration
+    name, begun, done = "" if path is None else f"{stem(path)} ", time.perf_counter(), 0.0
+    with progress_bar(f"{name}…", duration) as advance:
+
+        def advance_to(second: float) -> None:
+            nonlocal done
+            rate = second / (time.perf_counter() - begun)
+            advance(second - done, f"{name}{rate:,.0f} × real time")
+            done = second
+
+        yield advance_to
 
 
 def transcribe_blocks(
     model: Model, blocks: Iterable[FloatArray], *, words: bool = False, cutting: Cutting = CUTTING
 ) -> Iterator[Segment]:
     """Yield what is said between the pauses of a wave that comes in blocks (N,) at the model's rate."""
+    for segment, _ in _heard(model, blocks, words, cutting):
+        yield segment
+
+
+def _heard(
+    model: Model, blocks: Iterable[FloatArray], words: bool, cutting: Cutting
+) -> Iterator[tuple[Segment, FloatArray]]:
+    """Segments, and the log_probs (T', V) that they were searched in."""
     step = model.config.features.hop_length * model.config.network.stride  # samples
     windows = cut_windows(blocks, model.sample_rate, cutting, step)
     for start, log_probs in join_windows(run_windows(model, windows), step, model.sample_rate):
-        offset, end = (
-            start / model.sample_rate,
-            start / model.sample_rate + len(log_probs) * model.step_seconds,
-        )
+        offset = start / model.sample_rate
         heard = hush(log_probs, model.tokenizer.blank, model.step_seconds)
         hypotheses = model.search(heard[None], np.array([len(heard)]))[0]
         recognition = Recognition(tuple(hypotheses), heard)
         timed = model.words(recognition) if words else ()
-        yield Segment(
+        segment = Segment(
             model.tokenizer.decode(recognition.hypothesis.tokens).strip(),
             offset,
-            end,
+            offset + len(heard) * model.step_seconds,
             recognition.hypothesis.score,
             tuple(replace(word, start=word.start + offset, end=word.end + offset) for word in timed),
         )
+        yield segment, heard
 
 
 def run_windows(model: Model, windows: Iterable[Window]) -> Iterator[tuple[Window, FloatArray]]:

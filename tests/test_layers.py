@@ -28,6 +28,11 @@ SAME_LAYER = {
     ("evaluate", "model"),  # a model in, a score out
     ("model", "transcribe"),  # `Model.transcribe` is its door
     ("transcribe", "model"),
+    ("jobs", "model"),
+    ("model", "stream"),  # `Model.stream` is its door
+    ("stream", "model"),
+    ("stream", "transcribe"),  # what the network is unsure of is hushed
+    ("jobs", "transcribe"),
     ("train", "evaluate"),  # dev is scored as every set is
     ("train", "model"),
     ("__main__", "cli"),  # `python -m jasper` is the command
@@ -37,7 +42,7 @@ DOORS = {"__init__": 5, "__main__": 5}
 LAYER_0_MAY_USE = {"numpy", "yaml", "pydantic", "rich", "jasper"}
 FRAMEWORKS = {"torch", "torchaudio", "tensorboard", "mindspore", "onnxruntime", "openvino", "torch_npu"}
 # What only knows the engine protocol, and so must run where PyTorch is not installed.
-PROTOCOL_ONLY = {"model", "transcribe", "evaluate", "align", "tune"}
+PROTOCOL_ONLY = {"model", "transcribe", "jobs", "stream", "evaluate", "align", "tune"}
 
 
 def layers() -> dict[str, int]:

@@ -10,11 +10,12 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jasper.errors import Interrupted
+from jasper.errors import ConfigError, Interrupted
 from jasper.progress import show_progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
@@ -46,6 +47,14 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
+
+
+def make_folder(path: Path) -> None:
+    """Before the work whose results go there, so that it is not done in vain. Raises ConfigError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
 
 
 def is_first_rank() -> bool:

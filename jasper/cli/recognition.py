@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,8 @@ import typer
 
 from jasper.cli.decoding import EngineOptions, SearchOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import AsJson, long_work, print_json
+from jasper.cli.output import AsJson, long_work, make_folder, print_json
+from jasper.cli.transcripts import STANDARD_INPUT, TranscriptOptions
 from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def evaluate(
 
     decode = search.config()
     if out is not None:
-        _make_folder(out)
+        make_folder(out)
     utterances = read_manifest(manifest)
     kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
     utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
@@ -69,44 +70,42 @@ def evaluate(
 @with_options
 def transcribe(
     model: ModelPath,
-    audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3 files.")],
+    audio: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sound files, videos (extra `video`) or URLs (extra `remote`); - is standard input."
+        ),
+    ],
     search: SearchOptions,
     engine: EngineOptions,
+    output: TranscriptOptions,
     channel: Channel = None,
-    words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Recordings at a time, in a process each.")] = 1,
 ) -> None:
-    """Print what is said in each file; a file that cannot be read is reported and the others go on."""
-    from jasper.progress import track
+    """Say what is said in recordings of any length; one that cannot be read is named and the others go on."""
+    from jasper.jobs import Asked, plot_one, transcribe_each
 
     decode = search.config()
+    output.check(audio)
+    if jobs > 1 and STANDARD_INPUT in audio:
+        raise ConfigError("--jobs: standard input can be read by one process alone")
+    sources = [sys.stdin.buffer if name == STANDARD_INPUT else name for name in audio]
     faults = 0
+    load = partial(engine.load, model, decode)
     with long_work("run the command again"):
-        loaded = engine.load(model, decode)
-        for path in track(audio, "transcribing"):
-            try:
-                result = loaded.transcribe(path, channel=channel, words=words)
-            except AudioError as error:
+        if output.plot is not None:
+            results = plot_one(load, sources[0], channel, output.plot)
+        else:
+            results = transcribe_each(load, sources, Asked(channel, output.timed), jobs)
+        for name, result in zip(audio, results, strict=True):
+            if isinstance(result, AudioError):
                 faults += 1
-                print(f"jasper: {' '.join(str(error).split())}", file=sys.stderr)
-                continue
-            if as_json:
-                row = {"text": result.text, "duration": result.duration, "score": result.score}
-                timed = {"words": [asdict(word) for word in result.words]} if words else {}
-                print_json({"path": str(path), **row, **timed})
+                print(f"jasper: {' '.join(str(result).split())}", file=sys.stderr)
             else:
-                typer.echo(result.text if len(audio) == 1 else f"{path}\t{result.text}")
+                output.show(name, result, several=len(audio) > 1)
     if faults:
         print(f"jasper: {faults} of {len(audio)} files could not be transcribed", file=sys.stderr)
-        raise typer.Exit(2)
-
-
-def _make_folder(path: Path) -> None:
-    """Before the work whose results go there, so that it is not done in vain."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
+        raise typer.Exit(1)
 
 
 def _parse_join(text: str) -> JoinConfig:
