@@ -1,0 +1,42 @@
+"""A folder, seconds, threads and a precision in; what features, network, search and writing take out."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import jasper
+
+RUNS = 15
+
+
+def main() -> None:
+    """Time each step of a transcription by itself."""
+    folder, seconds, threads, precision = sys.argv[1:]
+    model = jasper.load(Path(folder) / "model", engine="openvino", precision=precision, threads=int(threads))
+    size = round(float(seconds) * model.sample_rate)
+    wave = (np.random.default_rng(0).standard_normal(size) * 0.1).astype(np.float32)
+    times: dict[str, list[float]] = {"features": [], "network": [], "search": [], "writing": []}
+    for _ in range(RUNS):
+        marks = [time.perf_counter()]
+        features = model.features([wave])
+        marks.append(time.perf_counter())
+        log_probs = model.log_probs(*features)
+        marks.append(time.perf_counter())
+        hypothesis = model.search(*log_probs)[0][0]
+        marks.append(time.perf_counter())
+        text = model.tokenizer.decode(hypothesis.tokens).strip()
+        json.dumps({"text": text, "duration": float(seconds), "score": hypothesis.score})
+        marks.append(time.perf_counter())
+        for name, start, end in zip(times, marks, marks[1:], strict=False):
+            times[name].append(end - start)
+    print(json.dumps({name: statistics.median(values) for name, values in times.items()}))
+
+
+if __name__ == "__main__":
+    main()
