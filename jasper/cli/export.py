@@ -24,6 +24,9 @@ def export(
     calibrate: Annotated[
         str | None, typer.Option(metavar="MANIFEST", help="Speech that int8 is calibrated on.")
     ] = None,
+    score: Annotated[
+        str | None, typer.Option(metavar="MANIFEST", help="Score the model on it, before and after.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write; default: model… in the model directory.")
     ] = None,
@@ -36,10 +39,34 @@ def export(
         exported = run_export(
             model, format, precision=precision, waveform=waveform, check=check, calibrate=calibrate, out=out
         )
+        wers = _score(model, score, precision) if score else None
     if as_json:
         files = [str(file) for file in exported.files]
-        print_json({"path": str(exported.path), "files": files, "difference": exported.difference})
+        kept = exported.int8.kept if exported.int8 else None
+        row = {"path": str(exported.path), "files": files, "difference": exported.difference}
+        print_json({**row, "kept_in_float": kept, "wer": wers})
         return
     typer.echo(str(exported.path))
     if exported.difference is not None:
         typer.echo(f"largest difference from the model: {exported.difference:.2g}")
+    if exported.int8 is not None:
+        plan = exported.int8
+        others = f"; in float: {', '.join(plan.kept)}" if plan.kept else ""
+        typer.echo(
+            f"int8: {len(plan.layers)} of {len(plan.layers) + len(plan.kept)} layers{others}; "
+            f"{plan.divergence:.2g} nats a step from float, {plan.divergence_of_all:.2g} with all"
+        )
+    if wers is not None:
+        typer.echo(", ".join(f"{name}: WER {100 * wer:.2f} %" for name, wer in wers.items()))
+
+
+def _score(model: Path, manifest: str, precision: str) -> dict[str, float]:
+    """WER of a model directory in single precision and in another, by the engine that `auto` takes."""
+    import jasper
+    from jasper.data.manifest import read_manifest
+    from jasper.evaluate import evaluate
+
+    utterances = read_manifest(manifest)
+    return {
+        name: evaluate(jasper.load(model, precision=name), utterances).wer for name in ("fp32", precision)
+    }

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from jasper.bundle import read_model
-from jasper.config import ModelConfig
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder
 from jasper.errors import ModelError
 from jasper.storage import atomic_file
-from jasper.types import FloatArray, IntArray
 
-WRITTEN = 1  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
+WRITTEN = 2  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
 
 
 def engine_folder(directory: Path) -> Path:
@@ -55,24 +50,3 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
         with atomic_file(path) as temporary:
             temporary.write_bytes(graph.SerializeToString())
     return path
-
-
-def row_by_row(
-    run: Callable[[FloatArray, IntArray], FloatArray],
-    config: ModelConfig,
-    features: FloatArray,
-    lengths: IntArray,
-) -> tuple[FloatArray, IntArray]:
-    """The log-probabilities of a padded batch, one row at a time, without its padding.
-
-    `run` maps features (1, F, T), lengths (1,) to log_probs (1, T', V).
-    A processor gains nothing from a batch, and this way no work goes into padding. Zero past a row's length.
-    """
-    steps = config.network.num_steps(np.array(features.shape[2]))
-    log_probs = np.zeros((len(features), int(steps), len(config.text.labels) + 1), dtype=np.float32)
-    out_lengths = np.asarray(config.network.num_steps(lengths), dtype=np.int64)
-    for row, length, out_length in zip(range(len(features)), lengths, out_lengths, strict=True):
-        if length:  # a wave shorter than a hop may have no frame
-            own = np.ascontiguousarray(features[row : row + 1, :, :length])
-            log_probs[row, :out_length] = run(own, lengths[row : row + 1])[0]
-    return log_probs, out_lengths

@@ -8,7 +8,8 @@ import onnxruntime
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
-from jasper.engines.graphs import engine_folder, graph_file, row_by_row
+from jasper.engines.graphs import engine_folder, graph_file
+from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError
 from jasper.types import FloatArray, IntArray
 
@@ -18,6 +19,7 @@ PROVIDERS = {
     "npu": "CANNExecutionProvider",
     "mps": "CoreMLExecutionProvider",
 }
+BY_ROW = Grouping()  # a processor gains nothing from a batch
 
 
 class OnnxEngine:
@@ -35,7 +37,7 @@ class OnnxEngine:
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """See `Engine.log_probs`."""
         if self._by_row:
-            return row_by_row(self._run, self.config, features, lengths)
+            return run_in_groups(self._run, self.config, BY_ROW, features, lengths)
         return self._run(features, lengths), self.config.network.num_steps(lengths)
 
     def _run(self, features: FloatArray, lengths: IntArray) -> FloatArray:

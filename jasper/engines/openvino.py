@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import openvino
+from typing import TYPE_CHECKING
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
-from jasper.engines.graphs import engine_folder, graph_file, row_by_row
+from jasper.engines.graphs import engine_folder, graph_file
+from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError
 from jasper.graph.openvino import core
 from jasper.types import FloatArray, IntArray
 
+if TYPE_CHECKING:
+    import openvino
+
 # A processor with AMX computes in bf16 unless it is told otherwise. What int8 leaves is in single precision.
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+# Its kernels for AMX cut the steps into even parts: 401 take twice as long as 400. And every new shape costs
+# it time once, so there should be few (docs/results.md, "Inference speed").
+GROUPING = Grouping(rows=8, frames=3200, steps=32)
 
 
 class OpenVinoEngine:
-    """Runs a compiled graph row by row."""
+    """Runs a compiled graph, rows of like length together."""
 
     name = "openvino"
 
@@ -30,7 +36,7 @@ class OpenVinoEngine:
 
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """See `Engine.log_probs`."""
-        return row_by_row(self._run, self.config, features, lengths)
+        return run_in_groups(self._run, self.config, GROUPING, features, lengths)
 
     def _run(self, features: FloatArray, lengths: IntArray) -> FloatArray:
         feed = {"features": features, "lengths": lengths}

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jasper.bundle import read_model
+from jasper.bundle import Weights, read_model
+from jasper.config import ModelConfig
 from jasper.directory import find_bundle
 from jasper.errors import CheckpointError, ModelError
 from jasper.export.source import Source
+
+if TYPE_CHECKING:
+    from jasper.export.quantize import Int8Plan
 
 # name -> module with `ENDING`, `PRECISIONS`, `write(path, source) -> files` and `run(path, source, inputs)`.
 FORMATS = {
@@ -25,11 +29,13 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the file to load, all `files` with it, and how far a check found it to be off."""
+    """What was written: the file to load, all `files` with it, how far a check found it to be off, and what
+    int8 is in it."""
 
     path: Path
     files: tuple[Path, ...]
     difference: float | None = None
+    int8: Int8Plan | None = None
 
 
 def export(
@@ -56,7 +62,9 @@ def export(
     if precision not in writer.PRECISIONS:
         raise ModelError(f"format {format} has no {precision}; it has {', '.join(writer.PRECISIONS)}")
     directory = find_bundle(model)
-    source = Source(*read_model(directory), precision, waveform, calibrate)
+    config, weights = read_model(directory)
+    int8 = _plan_int8(config, weights, calibrate) if precision == "int8" else None
+    source = Source(config, weights, precision, waveform, int8)
     target = Path(out) if out else directory / _name(precision, waveform, writer.ENDING)
     if target.suffix != writer.ENDING:
         raise ModelError(f"--out {target}: a file of format {format} ends in {writer.ENDING}")
@@ -71,13 +79,22 @@ def export(
                 file.replace(target.parent / file.name)
     except OSError as error:
         raise CheckpointError(f"{target}: could not be written: {error}") from None
-    return Exported(target, tuple(target.parent / file.name for file in files), difference)
+    return Exported(target, tuple(target.parent / file.name for file in files), difference, int8)
 
 
 def _name(precision: str, waveform: bool, ending: str) -> str:
     """`model.onnx`, `model.int8.onnx`, `model.waveform.fp16.onnx`."""
     parts = ["model", *(["waveform"] if waveform else []), *([precision] if precision != "fp32" else [])]
     return ".".join(parts) + ending
+
+
+def _plan_int8(config: ModelConfig, weights: Weights, calibrate: str | Path | None) -> Int8Plan:
+    from jasper.data.manifest import read_manifest
+    from jasper.export.quantize import calibration_features, plan_int8
+
+    if calibrate is None:
+        raise ModelError("int8 is calibrated on speech; name a manifest of some with --calibrate")
+    return plan_int8(config, weights, calibration_features(config, read_manifest(calibrate)))
 
 
 def _check(run: Callable[..., Any], path: Path, source: Source) -> float:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jasper.config import ModelConfig
-from jasper.errors import ModelError
 from jasper.folding import Weights
 from jasper.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import onnx
+
+    from jasper.export.quantize import Int8Plan
 
 Inputs = tuple[FloatArray, IntArray]  # waves (B, N) or features (B, F, T), and lengths (B,)
 Outputs = tuple[FloatArray, IntArray]  # log_probs (B, T', V), lengths (B,)
@@ -20,13 +20,13 @@ Outputs = tuple[FloatArray, IntArray]  # log_probs (B, T', V), lengths (B,)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`calibrate` is the manifest on which int8 is calibrated."""
+    """`int8` is what a precision of int8 means for this model."""
 
     config: ModelConfig
     weights: Weights
     precision: str = "fp32"
     waveform: bool = False
-    calibrate: str | Path | None = None
+    int8: Int8Plan | None = None
 
     @property
     def input_name(self) -> str:
@@ -37,6 +37,5 @@ class Source:
         """The network as an ONNX graph, masks and lengths in it."""
         from jasper.graph import build_graph
 
-        if self.precision == "int8":
-            raise ModelError("int8 is not there yet")
-        return build_graph(self.config, self.weights, half=half, waveform=self.waveform)
+        graph = build_graph(self.config, self.weights, half=half, waveform=self.waveform)
+        return self.int8.apply(graph) if self.int8 else graph

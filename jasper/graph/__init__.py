@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import onnx
-from onnx import TensorProto, helper
+from typing import TYPE_CHECKING
 
 from jasper.config import ModelConfig
 from jasper.folding import Weights, fold
-from jasper.graph.features import FeatureWriter
 from jasper.graph.metadata import write_metadata
-from jasper.graph.network import NetworkWriter
-from jasper.graph.writer import GraphWriter
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def build_graph(
@@ -29,6 +28,12 @@ def build_graph(
     every row must be valid to its end. `half` computes all of the network but the log-softmax in half
     precision.
     """
+    from onnx import TensorProto, helper  # which a graph that is in the cache already does without
+
+    from jasper.graph.features import FeatureWriter
+    from jasper.graph.network import NetworkWriter
+    from jasper.graph.writer import GraphWriter
+
     graph = GraphWriter()
     value = helper.make_tensor_value_info
     if waveform:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
-import openvino
+# Its converter of other frameworks' models, optional and not used here, takes longer to import than all
+# the rest of it, and starts a thread for telemetry.
+_CONVERTER = "openvino.tools.ovc"
+_unwanted = _CONVERTER not in sys.modules
+if _unwanted:
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
+
+if _unwanted:
+    del sys.modules[_CONVERTER]
 
 
 @cache

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_networks import randomize, small_config, stacks, write_small_model
 
@@ -117,6 +117,9 @@ FRONT_ENDS = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None)
 def test_the_front_end_in_the_graph_is_ours(front_end, lengths, telephone):
     """With every setting; the padding after a row is noise too, and telephone speech has empty bands."""
+    # Reflected over and over, a short wave is periodic: between its lines is only noise of rounding, which
+    # without a floor under the logarithm is any number.
+    assume(front_end["log_offset"] > 1e-10 or min(lengths) > 600)
     config = small_config(**front_end)
     rng = np.random.default_rng(len(lengths))
     waves = 0.1 * rng.standard_normal((len(lengths), max(lengths)))

@@ -1,0 +1,128 @@
+"""An ONNX graph and the ranges of its values in, the graph with its convolutions in 8 bits out.
+
+Pairs of QuantizeLinear and DequantizeLinear say where values are integers; ONNX Runtime and OpenVINO
+both join them with what stands between into integer kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, numpy_helper
+
+from jasper.graph.writer import GraphWriter
+
+LARGEST_WEIGHT = 127  # symmetric: -128 is not used
+MIDDLE = 128  # of the 256 values of a tensor with both signs, the one that is zero
+
+
+def layers_of(graph: onnx.ModelProto) -> list[str]:
+    """The names of the convolutions that may compute in 8 bits, in the order of execution.
+
+    Those of squeeze-and-excitation are not among them: they see one step and cost nothing.
+    """
+    return [
+        node.name for node in graph.graph.node if node.op_type == "Conv" and ".excitation" not in node.name
+    ]
+
+
+def values_of(graph: onnx.ModelProto, layers: Collection[str]) -> list[str]:
+    """The names of the values that become integers where `layers` compute in 8 bits.
+
+    They are what a layer reads; the ReLU behind that, so that the layer before writes integers; and what
+    goes from a layer into a sum.
+    """
+    return list(_Flow(graph).values(layers))
+
+
+def quantize(
+    graph: onnx.ModelProto, largest: Mapping[str, float], layers: Collection[str]
+) -> onnx.ModelProto:
+    """Let `layers` compute in 8 bits and the rest in what it was; the graph itself is left as it is.
+
+    `largest` has the largest magnitude of each of `values_of`; what is beyond it is clipped. A value has one
+    scale: 255 steps up from zero after a ReLU, 127 on each side elsewhere. Weights have one scale a filter.
+    """
+    flow, writer = _Flow(graph), GraphWriter()
+    signed = flow.values(layers)
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    integers: dict[str, str] = {}
+    for original in graph.graph.node:
+        node = NodeProto()
+        node.CopyFrom(original)
+        node.input[:] = [integers.get(name, name) for name in node.input]
+        if node.name in layers:
+            weight = numpy_helper.to_array(weights.pop(node.input[1]))
+            node.input[1] = _write_weight(writer, node.input[1], weight)
+        writer.nodes.append(node)
+        for name in node.output:
+            if name in signed:
+                integers[name] = _write_value(writer, name, largest[name], signed[name])
+    writer.initializers.update(weights)
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    return writer.model(list(graph.graph.input), list(graph.graph.output), {**metadata, "precision": "int8"})
+
+
+class _Flow:
+    """Who writes a value of a graph, and who reads it."""
+
+    def __init__(self, graph: onnx.ModelProto) -> None:
+        self.nodes = graph.graph.node
+        self.writers = {name: node for node in self.nodes for name in node.output}
+        self.summed = {name for node in self.nodes if node.op_type == "Add" for name in node.input}
+
+    def values(self, layers: Collection[str]) -> dict[str, bool]:
+        """See `values_of`; and whether each has both signs."""
+        values: dict[str, bool] = {}
+        for node in self.nodes:
+            if node.name not in layers:
+                continue
+            behind = self._relus(node.input[0])
+            values.update(dict.fromkeys(behind, False))
+            values[node.input[0]] = not behind
+            if node.output[0] in self.summed:
+                values[node.output[0]] = True
+        return values
+
+    def _relus(self, name: str) -> list[str]:
+        """The ReLUs that a value comes from, through masks and concatenations; none if from elsewhere."""
+        writer = self.writers.get(name)
+        if writer is None or writer.op_type not in ("Relu", "Mul", "Concat"):
+            return []
+        if writer.op_type == "Relu":
+            return [name]
+        sources = writer.input[:1] if writer.op_type == "Mul" else writer.input
+        found = [self._relus(source) for source in sources]
+        return [relu for relus in found for relu in relus] if all(found) else []
+
+
+def _write_value(writer: GraphWriter, name: str, largest: float, signed: bool) -> str:
+    """Round a value to 8 bits and back; returns the name of the result."""
+    steps, zero = (255 - MIDDLE, MIDDLE) if signed else (255, 0)
+    scale = np.array(
+        max(largest, 1e-12) / steps, dtype=np.float32
+    )  # a value that is always zero has no range
+    settings = [
+        writer.constant(f"{name}.scale", scale),
+        writer.constant(f"{name}.zero", np.array(zero, dtype=np.uint8)),
+    ]
+    rounded = writer.add("QuantizeLinear", [name, *settings], f"{name}.rounded")
+    return writer.add("DequantizeLinear", [rounded, *settings], f"{name}.back")
+
+
+def _write_weight(writer: GraphWriter, name: str, weight: NDArray[Any]) -> str:
+    """Store a weight (filters, …) in 8 bits; returns the name of what it stands for."""
+    column = (-1, *[1] * (weight.ndim - 1))
+    scales = np.abs(weight).max(axis=tuple(range(1, weight.ndim))) / LARGEST_WEIGHT
+    scales = np.maximum(scales, 1e-12).astype(np.float32)
+    rounded = np.round(weight / scales.reshape(column)).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    inputs = [
+        writer.constant(f"{name}.rounded", rounded.astype(np.int8)),
+        writer.constant(f"{name}.scales", scales),
+        writer.constant(f"{name}.zeros", np.zeros(len(scales), dtype=np.int8)),
+    ]
+    return writer.add("DequantizeLinear", inputs, f"{name}.back", axis=0)
