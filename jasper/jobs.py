@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,19 +33,18 @@ class Asked:
 def transcribe_each(load: Load, sources: Sequence[Source], asked: Asked, jobs: int = 1) -> Iterator[Result]:
     """Transcribe recordings; one that cannot be read gives its AudioError, and the others go on.
 
-    `load` makes the model. With `jobs` above 1 it is called in so many processes, which share the processor's
-    cores; sources and `load` are pickled then. Raises JasperError where a process is killed, for want of
-    memory say.
+    `load` makes the model. With `jobs` above 1 it is called in so many processes, and should leave each its
+    share of the processor; sources and `load` are pickled then. Raises JasperError where a process is killed,
+    for want of memory say.
     """
     if jobs == 1 or len(sources) == 1:
         model = load()
         for source in sources:
             yield _attempt(model, source, asked)
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(threads,))
+    pool = ProcessPoolExecutor(jobs, context, initializer=_leave_ctrl_c)
     try:
         results = [pool.submit(_work, load, source, asked) for source in sources]
         for result in track(results, "transcribing"):
@@ -78,11 +76,9 @@ def _attempt(model: Model, source: Source, asked: Asked) -> Result:
 _loaded: Model | None = None  # of this process, one of several
 
 
-def _start(threads: int) -> None:
+def _leave_ctrl_c() -> None:
     """Ctrl-C is for the process that started this one, which then ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Read by OpenMP when an engine is imported, later.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def _work(load: Load, source: Source, asked: Asked) -> Result:

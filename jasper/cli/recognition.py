@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +93,8 @@ def transcribe(
         raise ConfigError("--jobs: standard input can be read by one process alone")
     sources = [sys.stdin.buffer if name == STANDARD_INPUT else name for name in audio]
     faults = 0
+    if jobs > 1 and engine.threads is None:
+        engine = replace(engine, threads=max(1, (os.cpu_count() or 1) // jobs))
     load = partial(engine.load, model, decode)
     with long_work("run the command again"):
         if output.plot is not None:
