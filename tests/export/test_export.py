@@ -30,6 +30,7 @@ from jasper.graph.metadata import read_metadata
 from jasper.nn.weights import build_network, load_network, network_weights
 
 TOLERANCE = 1e-4
+ROUNDING = 2e-6  # of the value: a random network's log-probabilities may be hundreds below zero
 WAVEFORM_TOLERANCE = 2e-3
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 COMMAND = Path(sys.executable).with_name("jasper")
@@ -103,7 +104,7 @@ FRONT_ENDS = st.fixed_dictionaries(
         "window": st.sampled_from(["hann", "hamming", "blackman", "bartlett", "rectangular"]),
         "power": st.sampled_from([1.0, 2.0]),
         "mel_norm": st.sampled_from(["slaney", "none"]),
-        "log_offset": st.sampled_from([2.0**-24, 1e-20]),
+        "log_offset": st.sampled_from([2.0**-24, 1e-10]),
         "log_guard": st.sampled_from(["add", "clamp"]),
         "frame_count": st.sampled_from(["ceil", "floor"]),
         "edges": st.sampled_from(["reflect", "zeros"]),
@@ -151,7 +152,7 @@ def test_the_reference_in_numpy_is_the_network(blocks, length, seed):
     found = reference_log_probs(config.network, network_weights(network), features[0])
     with torch.inference_mode():
         expected = network(torch.from_numpy(features), torch.from_numpy(lengths))[0][0].numpy()
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=ROUNDING)
 
 
 def test_the_graph_is_valid_and_says_what_it_is(directory, tmp_path):

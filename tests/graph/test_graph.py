@@ -17,6 +17,7 @@ from jasper.graph.openvino import core
 from jasper.nn.weights import build_network, network_weights
 
 TOLERANCE = 1e-4
+ROUNDING = 2e-6  # of the value: a random network's log-probabilities may be hundreds below zero
 
 
 def by_onnx_runtime(graph: bytes, features: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -54,4 +55,4 @@ def test_padding_reaches_no_valid_step(run, blocks, lengths, padding, seed):
     np.testing.assert_array_equal(found_steps, steps.numpy())
     assert found.shape == expected.shape
     for row, other, length in zip(found, expected.numpy(), steps.tolist(), strict=True):
-        np.testing.assert_allclose(row[:length], other[:length], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(row[:length], other[:length], atol=TOLERANCE, rtol=ROUNDING)
