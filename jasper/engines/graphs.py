@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jasper.bundle import read_model
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder
-from jasper.errors import ModelError
+from jasper.errors import CheckpointError, ModelError
 from jasper.storage import atomic_file
 
 WRITTEN = 2  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
+_MODEL = "model"  # the file in a folder that says which model it is of
 
 
 def engine_folder(directory: Path) -> Path:
     """The folder in the cache of what engines make of a model directory; another one once that has changed.
 
-    Folders of the same model as it was before are deleted.
+    Where nothing can be kept (a container without a home) it lasts as long as this process.
     """
     weights = (directory / WEIGHTS_FILE).stat()
     content = (directory / CONFIG_FILE).read_bytes()
     content += f"{WRITTEN} {weights.st_size} {weights.st_mtime_ns}".encode()
-    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
-    folder = cache_folder() / "engines" / f"{place}-{hashlib.sha256(content).hexdigest()[:12]}"
-    for older in folder.parent.glob(f"{place}-*"):
-        if older != folder:
-            shutil.rmtree(older, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    place = str(directory.resolve())
+    name = "-".join(hashlib.sha256(text).hexdigest()[:12] for text in (place.encode(), content))
+    try:
+        folder = cache_folder() / "engines" / name
+        if not (folder / _MODEL).is_file():
+            _delete_outdated(folder, place)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _MODEL).write_text(place, encoding="utf-8")
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: no home
+        pass
+    folder = Path(_folder_of_this_process().name, name)
+    folder.mkdir(exist_ok=True)
     return folder
+
+
+def _delete_outdated(current: Path, place: str) -> None:
+    """Delete what was made of the model at `place` as it was before, and of models that are gone."""
+    for marker in current.parent.glob(f"*/{_MODEL}"):
+        model = marker.read_text(encoding="utf-8")
+        outdated = model == place or not Path(model, WEIGHTS_FILE).is_file()
+        if outdated and marker.parent != current:  # which another process may just have begun
+            shutil.rmtree(marker.parent, ignore_errors=True)
+
+
+@cache
+def _folder_of_this_process() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="jasper-")
 
 
 def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -> Path:
     """The graph of a model directory: for padded batches, or not `masked` for rows alone.
 
     int8 is what `jasper export` left in the directory, always masked; fp16 and fp32 are made in `folder` from
-    the weights. Raises ModelError where there is no int8 file.
+    the weights. Raises ModelError where there is no int8 file, CheckpointError where the disk is full.
     """
     if precision == "int8":
         path = directory / "model.int8.onnx"
@@ -47,6 +73,9 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
         from jasper.graph import build_graph
 
         graph = build_graph(*read_model(directory), masked=masked, half=precision == "fp16")
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(graph.SerializeToString())
+        try:
+            with atomic_file(path) as temporary:
+                temporary.write_bytes(graph.SerializeToString())
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error}; $XDG_CACHE_HOME says where it is to be") from None
     return path

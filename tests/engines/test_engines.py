@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -177,6 +178,23 @@ def test_a_model_that_changed_is_not_taken_from_the_cache(tmp_path, name):
         assert_same(found, reference(directory, *features))
     place = engine_folder(directory).name.partition("-")[0]
     assert len(list((cache_folder() / "engines").glob(f"{place}-*"))) == 1
+
+
+def test_models_that_are_gone_leave_nothing_in_the_cache(tmp_path):
+    gone, kept = (write_small_model(tmp_path / name) for name in ("gone", "kept"))
+    folder = engine_folder(gone)
+    shutil.rmtree(gone)
+    assert engine_folder(kept) == engine_folder(kept)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_without_a_place_for_the_cache_engines_run_all_the_same(directory, name, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    features = batch([50])
+    found = load_engine(directory, EngineConfig(engine=name)).log_probs(*features)
+    assert_same(found, reference(directory, *features))
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
