@@ -12,13 +12,22 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def find_bundle(path: str | Path) -> Path:
-    """The model directory at `path`: itself, or `best`, then `last`, inside a training run."""
+    """The model directory at `path`: itself, or `best`, then `last`, inside a training run.
+
+    In place of its weights it may have the files of `jasper export`, which engines run as well.
+    """
     directory = Path(path)
     for candidate in (directory, directory / "best", directory / "last"):
-        if (candidate / WEIGHTS_FILE).is_file() and (candidate / CONFIG_FILE).is_file():
+        if (candidate / CONFIG_FILE).is_file() and weights_or_graph(candidate) is not None:
             return candidate
     what = "is not a directory" if not directory.is_dir() else f"has no {CONFIG_FILE} and {WEIGHTS_FILE}"
     raise ModelError(f"{path}: {what}; a model is a directory made by `jasper train` or `jasper convert`")
+
+
+def weights_or_graph(directory: Path) -> Path | None:
+    """The weights of a model directory or, where they were left out, a graph exported from them."""
+    weights = directory / WEIGHTS_FILE
+    return weights if weights.is_file() else next(iter(sorted(directory.glob("model*.onnx"))), None)
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from jasper.bundle import read_model
-from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder
+from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder, weights_or_graph
 from jasper.errors import CheckpointError, ModelError
 from jasper.storage import atomic_file
 
@@ -23,7 +23,10 @@ def engine_folder(directory: Path) -> Path:
 
     Where nothing can be kept (a container without a home) it lasts as long as this process.
     """
-    weights = (directory / WEIGHTS_FILE).stat()
+    source = weights_or_graph(directory)
+    if source is None:
+        raise ModelError(f"{directory}: has neither {WEIGHTS_FILE} nor a graph that was exported")
+    weights = source.stat()
     content = (directory / CONFIG_FILE).read_bytes()
     content += f"{WRITTEN} {weights.st_size} {weights.st_mtime_ns}".encode()
     place = str(directory.resolve())
@@ -47,7 +50,7 @@ def _delete_outdated(current: Path, place: str) -> None:
     """Delete what was made of the model at `place` as it was before, and of models that are gone."""
     for marker in current.parent.glob(f"*/{_MODEL}"):
         model = marker.read_text(encoding="utf-8")
-        outdated = model == place or not Path(model, WEIGHTS_FILE).is_file()
+        outdated = model == place or not Path(model, CONFIG_FILE).is_file()
         if outdated and marker.parent != current:  # which another process may just have begun
             shutil.rmtree(marker.parent, ignore_errors=True)
 
@@ -61,10 +64,11 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
     """The graph of a model directory: for padded batches, or not `masked` for rows alone.
 
     int8 is what `jasper export` left in the directory, always masked; fp16 and fp32 are made in `folder` from
-    the weights. Raises ModelError where there is no int8 file, CheckpointError where the disk is full.
+    the weights, or were exported too where there are none. Raises ModelError where a file is not there,
+    CheckpointError where the disk is full.
     """
-    if precision == "int8":
-        path = directory / "model.int8.onnx"
+    if precision == "int8" or not (directory / WEIGHTS_FILE).is_file():
+        path = directory / ("model.onnx" if precision == "fp32" else f"model.{precision}.onnx")
         if not path.is_file():
             raise ModelError(f"{path} is not there; `jasper export {directory} --precision int8` makes it")
         return path

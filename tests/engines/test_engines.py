@@ -180,6 +180,21 @@ def test_a_model_that_changed_is_not_taken_from_the_cache(tmp_path, name):
     assert len(list((cache_folder() / "engines").glob(f"{place}-*"))) == 1
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_an_exported_file_stands_for_the_weights(directory, name, tmp_path):
+    """A model that is shipped: its configuration and what was exported."""
+    (tmp_path / "shipped").mkdir()
+    shutil.copy(directory / "config.yaml", tmp_path / "shipped")
+    jasper.export(directory, out=tmp_path / "shipped" / "model.onnx")
+    features = batch([50, 20])
+    model = jasper.load(tmp_path / "shipped", engine=name)
+    assert_same(model.log_probs(*features), reference(directory, *features))
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx is not there"):
+        jasper.load(tmp_path / "shipped", engine=name, precision="int8")
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read"):
+        jasper.load(tmp_path / "shipped", engine="torch")
+
+
 def test_models_that_are_gone_leave_nothing_in_the_cache(tmp_path):
     gone, kept = (write_small_model(tmp_path / name) for name in ("gone", "kept"))
     folder = engine_folder(gone)
