@@ -24,7 +24,7 @@ from jasper.data.dataset import TrainingSet
 from jasper.data.selection import read_training
 from jasper.data.table import durations_of, ids_of
 from jasper.recipe import load_config
-from jasper.train.loader import epoch_order
+from jasper.train.order import epoch_order
 from jasper.types import Utterance
 
 SECONDS = 10.0  # of the core's time, for each measurement

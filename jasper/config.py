@@ -310,7 +310,9 @@ class TrainConfig(Section):
     # auto: bf16 where the processor multiplies it natively, else fp32. Weights and loss are fp32 always.
     # fp64 is for checks: everything is, and is slow.
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"
-    device: str = "auto"
+    # The framework that trains; mindspore, for Ascend cards, needs an environment of its own.
+    engine: Literal["torch", "mindspore"] = "torch"
+    device: str = "auto"  # cpu, cuda, npu or mps; of mindspore cpu or ascend
     threads: PositiveInt | None = None  # of the CPU; default: all
     seed: Count = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # 0 switches it off

@@ -16,6 +16,8 @@ from jasper.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Section)
 
+_SHORT = {"engine": "train.engine", "device": "train.device"}  # of overrides
+
 
 def presets() -> tuple[str, ...]:
     """Names of the configurations that come with the package."""
@@ -104,6 +106,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def parse_override(override: str) -> dict[str, Any]:
     path, equals, text = override.partition("=")
+    path = _SHORT.get(path, path)
     if not equals or not path:
         raise ConfigError(f"{override!r}: an override is section.key=value")
     try:

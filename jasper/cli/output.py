@@ -58,8 +58,8 @@ def make_folder(path: Path) -> None:
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that talks to the user, of those that torchrun may have started."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process is the one that talks to the user, of those that torchrun or msrun started."""
+    return os.environ.get("RANK", os.environ.get("RANK_ID", "0")) == "0"
 
 
 @contextmanager

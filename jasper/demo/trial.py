@@ -8,8 +8,8 @@ from pathlib import Path
 from jasper.config import Config
 from jasper.data.selection import read_training
 from jasper.train import train
-from jasper.train.loader import epoch_order
 from jasper.train.log import read_log, say
+from jasper.train.order import epoch_order
 
 _WARM, _STEPS = 20, 50  # the first steps are slower: memory, workers and kernels have to be found
 

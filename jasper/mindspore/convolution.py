@@ -70,6 +70,7 @@ class _Product(nn.Cell):
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.padding = kernel // 2 * dilation
+        self.pointwise = kernel == stride == 1
         self.weight_gradient = ops.MatMul(transpose_a=True)
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -89,6 +90,8 @@ class _Product(nn.Cell):
 
     def _seen(self, x: Tensor) -> Tensor:
         """What each output step sees of x (B, T, C), zeros beyond its ends: (B T', k C)."""
+        if self.pointwise:
+            return x.reshape(-1, x.shape[2])
         steps = x.shape[1]
         first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.padding
         place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
@@ -96,6 +99,8 @@ class _Product(nn.Cell):
 
     def _seeing(self, grad: Tensor, steps: int) -> Tensor:
         """The gradients (B, T', filters) of what sees each of the steps of x: (B T, k filters)."""
+        if self.pointwise:
+            return grad.reshape(-1, grad.shape[2])
         last = ops.arange(steps) + self.padding
         shift = last.reshape(-1, 1) - ops.arange(self.kernel).reshape(1, -1) * self.dilation
         place = shift // self.stride
@@ -105,8 +110,6 @@ class _Product(nn.Cell):
     def _gather(self, x: Tensor, place: Tensor, there: Tensor) -> Tensor:
         """Rows of x (B, T, C) at places (N, k), zeros where they are not `there`: (B N, k C)."""
         width = x.shape[2]
-        if self.kernel == 1 and self.stride == 1:
-            return x.reshape(-1, width)
         x = ops.cat((x, ops.zeros((x.shape[0], 1, width), x.dtype)), 1)
         place = ops.where(there, place, ops.full_like(place, x.shape[1] - 1))
         return ops.gather(x, place, 1).reshape(-1, self.kernel * width)

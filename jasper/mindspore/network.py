@@ -66,7 +66,7 @@ class Block(nn.Cell):
         )
         self.residual_norms = nn.CellList([_norm(config.filters, network) for _ in sources])
         self.excitation = SqueezeExcitation(config.filters, config.squeeze) if config.squeeze else None
-        self.dropout = nn.Dropout(p=config.dropout)
+        self.dropout = config.dropout
 
     def construct(self, x: Tensor, lengths: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Map x (B, T, C), zero past `lengths`, to (B, T', filters), zero past the lengths that are returned.
@@ -88,7 +88,12 @@ class Block(nn.Cell):
 
     def _activate(self, y: Tensor, mask: Tensor, x: Tensor) -> Tensor:
         """ReLU, dropout and mask of y, in the type of x."""
-        return (self.dropout(ops.relu(y)) * mask.astype(y.dtype)).astype(x.dtype)
+        y = ops.relu(y) * mask.astype(y.dtype)
+        if self.training and self.dropout > 0:
+            # Not nn.Dropout: on a CPU `set_seed` does not make that repeatable.
+            kept = (ops.rand(y.shape) >= self.dropout).astype(y.dtype)
+            y = y * (kept / (1 - self.dropout))
+        return y.astype(x.dtype)
 
 
 class SqueezeExcitation(nn.Cell):

@@ -15,6 +15,18 @@ def build_network(config: ModelConfig) -> Jasper:
     return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
 
 
+def initial_weights(network: Jasper, seed: int) -> Weights:
+    """Fresh weights: those of convolutions and linear maps uniform after Glorot and Bengio (2010)."""
+    rng = np.random.default_rng(seed)
+    weights = network_weights(network)
+    for name, value in weights.items():
+        if value.ndim > 1:
+            fan_out, fan_in = value.shape[0] * value[0, 0].size, value[0].size
+            bound = (6 / (fan_in + fan_out)) ** 0.5
+            weights[name] = rng.uniform(-bound, bound, value.shape).astype(np.float32)
+    return weights
+
+
 def load_weights(network: Jasper, weights: Weights, source: str) -> None:
     """Copy weights into a network; a missing, extra or misshapen one raises ModelError with its name."""
     own = network.parameters_dict()

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from jasper.errors import CheckpointError
 from jasper.storage import atomic_file
 
 FORMAT = 3
-_NAME = re.compile(r"step-(\d{9})\.pt")
+_NAME = re.compile(r"step-(\d{9})\.(pt|npz)")  # PyTorch's, and NumPy arrays for every other engine
 
 State = dict[str, Any]
 
 
-def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path:
+def save_checkpoint(directory: Path, state: State, step: int, keep: int, ending: str = ".pt") -> Path:
     """Write the state of a step and remove all but it and the `keep - 1` before it.
 
     Those of later steps go too: only damaged ones can be there, and they would outlive every good one.
     Raises CheckpointError when it cannot be written; the older ones are untouched then.
     """
-    path = _path(directory, step)
+    path = _path(directory, step, ending)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
-            torch.save({"format": FORMAT, "step": step, **state}, temporary)
+            _write(temporary, {"format": FORMAT, "step": step, **state})
         present = list_checkpoints(directory)
         kept = [other for other in present if other.name <= path.name][:keep]
         for other in set(present) - set(kept):
@@ -40,12 +41,14 @@ def save_checkpoint(directory: Path, state: State, step: int, keep: int) -> Path
     return path
 
 
-def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | None:
+def load_checkpoint(directory: Path, warn: Callable[[str], None], ending: str = ".pt") -> State | None:
     """Read the newest checkpoint that is whole; None when there is none at all.
 
-    Raises CheckpointError when there are some but none can be read.
+    Raises CheckpointError when there are some but none can be read, or another engine wrote them.
     """
     paths = list_checkpoints(directory)
+    if paths and paths[0].suffix != ending:
+        raise CheckpointError(f"{paths[0]} is of another train.engine; choose another train.out")
     for path in paths:
         try:
             return read_whole(path)
@@ -58,11 +61,11 @@ def load_checkpoint(directory: Path, warn: Callable[[str], None]) -> State | Non
     return None
 
 
-def read_checkpoint(directory: Path, step: int) -> State:
+def read_checkpoint(directory: Path, step: int, ending: str = ".pt") -> State:
     """Read the checkpoint of a step that another rank has found to be whole. Raises CheckpointError."""
-    path = _path(directory, step)
+    path = _path(directory, step, ending)
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        return _read(path)
     except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read here, but by the first rank ({type(error).__name__}); "
@@ -70,21 +73,52 @@ def read_checkpoint(directory: Path, step: int) -> State:
         ) from None
 
 
-def _path(directory: Path, step: int) -> Path:
-    return directory / f"step-{step:09d}.pt"
+def _path(directory: Path, step: int, ending: str) -> Path:
+    return directory / f"step-{step:09d}{ending}"
 
 
 def read_whole(path: Path) -> State:
     """Read a checkpoint, checksums compared. CheckpointError when it is damaged or of another format."""
     try:
         _check_sums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read(path)
         if state["format"] == FORMAT:
-            return dict(state)
+            return state
         reason = f"has format {state['format']}, this version reads {FORMAT}"
     except Exception as error:
         reason = f"is damaged ({type(error).__name__})"
     raise CheckpointError(f"{path} {reason}")
+
+
+def _write(path: Path, state: State) -> None:
+    if ".npz" not in path.name:
+        import torch
+
+        torch.save(state, path)
+        return
+    groups = {key: value for key, value in state.items() if _is_arrays(value)}
+    arrays = {f"{key}/{name}": array for key, group in groups.items() for name, array in group.items()}
+    rest = json.dumps({key: value for key, value in state.items() if key not in groups})
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays, rest=np.array(rest))
+
+
+def _read(path: Path) -> State:
+    if path.suffix == ".pt":
+        import torch
+
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    state: State = {}
+    with np.load(path, allow_pickle=False) as file:
+        for key in file.files:
+            group, _, name = key.partition("/")
+            if name:
+                state.setdefault(group, {})[name] = file[key]
+        return {**state, **json.loads(str(file["rest"]))}
+
+
+def _is_arrays(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(item, np.ndarray) for item in value.values())
 
 
 def _check_sums(path: Path) -> None:
@@ -96,4 +130,4 @@ def _check_sums(path: Path) -> None:
 
 def list_checkpoints(directory: Path) -> list[Path]:
     """The checkpoints, newest first."""
-    return sorted((p for p in directory.glob("step-*.pt") if _NAME.fullmatch(p.name)), reverse=True)
+    return sorted((p for p in directory.glob("step-*.*") if _NAME.fullmatch(p.name)), reverse=True)

@@ -6,12 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
-from jasper.bundle import write_bundle
+from jasper.bundle import Weights, write_bundle
 from jasper.config import Config, ModelConfig
 from jasper.data.selection import Selection
 from jasper.errors import CheckpointError
-from jasper.nn import Jasper
-from jasper.nn.weights import network_weights
 from jasper.recipe import dump_yaml
 from jasper.storage import atomic_file
 
@@ -43,9 +41,9 @@ class RunDirectory:
         except OSError as error:
             raise CheckpointError(f"{self.path}: the run directory cannot be written: {error}") from None
 
-    def save_model(self, name: str, config: ModelConfig, network: Jasper) -> Path:
-        """Write a network as the model directory `name` of the run."""
-        return write_bundle(self.path / name, config, network_weights(network))
+    def save_model(self, name: str, config: ModelConfig, weights: Weights) -> Path:
+        """Write weights as the model directory `name` of the run."""
+        return write_bundle(self.path / name, config, weights)
 
     def _remove_temporary(self) -> None:
         """Remove what a process that was killed while it wrote has left."""

@@ -10,8 +10,8 @@ from itertools import groupby, islice
 from jasper.data.dataset import Batch
 from jasper.errors import TrainingError
 from jasper.progress import progress_bar
-from jasper.train.loader import Group, load_steps, steps_from
 from jasper.train.log import say
+from jasper.train.order import Group, steps_from
 from jasper.train.place import Place
 from jasper.train.run import Run
 from jasper.train.signals import StopRequest
@@ -53,7 +53,7 @@ def _with_new_workers(run: Run) -> Iterator[Step]:
     deaths, step = 0, -1
     while not run.finished:
         try:
-            yield from load_steps(run.training_set, _from_here(run), run.config.data.num_workers)
+            yield from run.backend.load_steps(run.training_set, _from_here(run), run.config.data.num_workers)
             return
         except WorkerDied as death:
             deaths, step = (deaths + 1 if run.step == step else 1), run.step

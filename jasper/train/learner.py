@@ -7,21 +7,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jasper.bundle import Weights
 from jasper.config import Config
 from jasper.data.dataset import Batch
+from jasper.engines.torch import TorchEngine
 from jasper.errors import CheckpointError
 from jasper.features import num_frames
 from jasper.nn import TorchFeatures
 from jasper.nn.device import feature_precision, pick_precision
 from jasper.nn.spec_augment import hide_spans
-from jasper.nn.weights import build_network
-from jasper.train.adapt import Start, hold_still, parameter_groups, start_from
+from jasper.nn.weights import build_network, network_weights
+from jasper.train.adapt import hold_still, parameter_groups, start_from
 from jasper.train.average import MovingAverage
 from jasper.train.checkpoint import State
 from jasper.train.gradients import GradientSums
 from jasper.train.loss import training_losses
 from jasper.train.optimizers import build_optimizer
 from jasper.train.ranks import Ranks
+from jasper.train.start import Start
 from jasper.train.statistics import NormStatistics
 
 
@@ -94,6 +97,14 @@ class Learner:
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
+
+    def average_weights(self) -> Weights:
+        """The averaged network's, as a model directory keeps them."""
+        return network_weights(self.average.network)
+
+    def average_engine(self) -> TorchEngine:
+        """The averaged network, to recognise with."""
+        return TorchEngine(self.average.network, self.device)
 
     def state(self) -> State:
         """All that `restore` needs for the next step to be the one that would have come."""

@@ -1,4 +1,4 @@
-"""Utterances and a place in, the batches of every step to come out, made ahead by worker processes."""
+"""The utterances of every step in, its batches out, made ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
-from jasper.config import Config
-from jasper.data.augment import speed_factors
-from jasper.data.batches import Batches, epoch_steps
 from jasper.data.dataset import Batch, TrainingSet
-from jasper.data.join import join_clips
-from jasper.data.table import durations_of, ids_of
+from jasper.train.order import Group
 from jasper.train.place import Place
 from jasper.train.signals import STOP_SIGNALS
 from jasper.train.workers import watched
-from jasper.types import Utterance
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-Group = list[list[Utterance]]
 
 
 class _Steps(Dataset[tuple[Place, list[Batch]]]):
@@ -39,35 +32,6 @@ class _Steps(Dataset[tuple[Place, list[Batch]]]):
     def __getitem__(self, step: tuple[Place, Group]) -> tuple[Place, list[Batch]]:
         place, group = step
         return place, [self.training_set.batch(utterances, place.epoch) for utterances in group]
-
-
-def epoch_order(
-    utterances: Sequence[Utterance], config: Config, epoch: int, world_size: int = 1
-) -> tuple[Sequence[Utterance], list[Batches]]:
-    """The utterances of an epoch, and its steps of batches of indices into them, `accumulation` a rank.
-
-    A pure function of its arguments. Batches are cut by durations as augmentation will leave them.
-    """
-    seed, count = config.train.seed, config.train.accumulation * world_size
-    if config.data.join is not None:
-        utterances = join_clips(utterances, config.data.join, seed, epoch)
-    durations = durations_of(utterances) / speed_factors(config.augment, seed, epoch, ids_of(utterances))
-    return utterances, epoch_steps(durations, config.data, seed, epoch, count)
-
-
-def steps_from(
-    place: Place, utterances: Sequence[Utterance], config: Config, rank: int, world_size: int
-) -> Iterator[tuple[Place, Group]]:
-    """Yield a rank's share of every step from a place on: of `world_size` batches each in turn is one's.
-
-    Earlier epochs and steps are not gone through, and no audio is touched.
-    """
-    for epoch in range(place.epoch, config.train.epochs):
-        present, steps = epoch_order(utterances, config, epoch, world_size)
-        first = place.of(len(steps)) if epoch == place.epoch else 0
-        for index in range(first, len(steps)):
-            share = steps[index][rank::world_size]
-            yield Place(epoch, index, len(steps)), [[present[i] for i in batch] for batch in share]
 
 
 def load_steps(

@@ -117,6 +117,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
+    if "torch" not in sys.modules:  # a training in MindSpore loads no PyTorch for its writer
+        return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

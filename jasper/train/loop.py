@@ -7,15 +7,14 @@ from pathlib import Path
 
 from jasper.config import Config
 from jasper.errors import AudioError, TrainingError
+from jasper.train.backend import backend_of
 from jasper.train.feed import steps_to_come
 from jasper.train.log import Listener
 from jasper.train.monitor import Made
 from jasper.train.provenance import recorded
-from jasper.train.ranks import start_ranks
 from jasper.train.run import Run
 from jasper.train.schedule import learning_rate
 from jasper.train.signals import Stopped, StopRequest, stop_request
-from jasper.train.step import train_step
 from jasper.train.tally import count_step
 from jasper.train.validate import DevScore
 
@@ -42,7 +41,7 @@ def train(config: Config, *, resume: bool = True, listener: Listener | None = No
     once where one rank waits for data or scores on dev, and raises Interrupted on all; a second one raises it
     without.
     """
-    with start_ranks(config.train.device) as ranks:
+    with backend_of(config).start_ranks(config.train.device) as ranks:
         run = Run(config, resume, ranks, listener)
         going_on = f"; going on after step {run.step}" if run.step else ""
         run.monitor.say(run.selection.summary() + going_on)
@@ -71,7 +70,7 @@ def _train(run: Run, stop: StopRequest) -> None:
             raise stop.stopped()
         monitor.report_faults(run.step + 1, tally.faults)
         rate = learning_rate(place.end, config.train.epochs, config.optimizer, config.schedule)
-        outcome = train_step(run.learner, run.ranks, batches, tally, run.step + 1, rate)
+        outcome = run.backend.train_step(run.learner, run.ranks, batches, tally, run.step + 1, rate)
         run.advance(place)
         monitor.note(Made(run.step, place, rate, tally, outcome))
         if place.crosses(config.train.eval_epochs) or run.finished:

@@ -16,9 +16,9 @@ from jasper.directory import CONFIG_FILE, find_bundle
 from jasper.errors import CheckpointError, ConfigError, ModelError
 from jasper.nn.weights import build_network, load_network, network_weights
 from jasper.recipe import parse_config, read_yaml
-from jasper.train.adapt import first_difference, other_features
 from jasper.train.checkpoint import list_checkpoints, read_whole
 from jasper.train.log import read_log
+from jasper.train.start import first_difference, other_features
 
 Kind = Literal["average", "network"]
 

@@ -6,16 +6,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jasper.config import Config
 from jasper.errors import TrainingError
-from jasper.train.adapt import Start
 from jasper.train.log import RunLog, SilentLog, say
 from jasper.train.place import Place
-from jasper.train.ranks import Ranks
-from jasper.train.step import Outcome
+from jasper.train.start import Start
 from jasper.train.tally import Tally
 from jasper.train.usage import Usage
+
+if TYPE_CHECKING:
+    from jasper.train.ranks import Ranks
+    from jasper.train.step import Outcome
 
 
 @dataclass(frozen=True, slots=True)

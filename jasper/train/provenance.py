@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
-import torch
 
 from jasper.config import Config
 from jasper.errors import CheckpointError, Interrupted, JasperError, ManifestError
@@ -30,6 +29,7 @@ FILE = "run.json"
 _PACKAGES = (
     "jasper-asr",
     "torch",
+    "mindspore",
     "numpy",
     "soundfile",
     "soxr",
@@ -143,8 +143,9 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     versions["libsndfile"] = soundfile.__libsndfile_version__
-    if torch.version.cuda is not None:
-        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.version.cuda is not None:
+        cudnn = torch.backends.cudnn.version()
         versions |= {"cuda": torch.version.cuda, "cudnn": str(cudnn)}
     return versions
 
@@ -187,8 +188,15 @@ def _machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),
-        "accelerators": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "accelerators": _accelerators(),
     }
+
+
+def _accelerators() -> list[str]:
+    torch = sys.modules.get("torch")  # not loaded by a training in MindSpore
+    if torch is None:
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:

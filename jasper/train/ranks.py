@@ -47,6 +47,11 @@ class Ranks:
         """Whether this is the rank that writes files and talks to the user."""
         return self.rank == 0
 
+    @property
+    def features_by_workers(self) -> bool:
+        """Whether the data workers compute the features: on a CPU they are faster at it than PyTorch."""
+        return self.device.type == "cpu"
+
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Sum numbers of the hosts over all ranks, in double precision: exact for counts."""
         if self.world_size == 1:

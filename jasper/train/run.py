@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-
-import torch
+from typing import TYPE_CHECKING
 
 from jasper.config import Config
 from jasper.data.dataset import TrainingSet
 from jasper.data.selection import Selection, check_files, read_dev, read_training, with_labels
 from jasper.errors import ConfigError
-from jasper.nn.device import pick_device
+from jasper.train.backend import Backend, Learner, backend_of
 from jasper.train.checkpoint import State, load_checkpoint, read_checkpoint, save_checkpoint
 from jasper.train.directory import RunDirectory
-from jasper.train.learner import Learner
 from jasper.train.log import Listener, RunLog, SilentLog, say
 from jasper.train.monitor import Monitor
 from jasper.train.place import Place
-from jasper.train.ranks import Ranks
 from jasper.train.signals import StopRequest
 from jasper.train.validate import DevScore, validate
+
+if TYPE_CHECKING:
+    from jasper.train.ranks import Ranks
 
 
 class Run:
@@ -35,20 +35,22 @@ class Run:
 
         `listener` is given the rows of the log.
         """
+        self.backend: Backend = backend_of(config)
         if config.train.threads:
-            torch.set_num_threads(config.train.threads)
+            self.backend.use_threads(config.train.threads)
         self.config = config = with_labels(config)
-        self.ranks = ranks = ranks or Ranks(pick_device(config.train.device))
+        self.ranks: Ranks = ranks or self.backend.alone(config.train.device)
+        ranks = self.ranks
         self.selection = read_training(config)
         if not self.selection.utterances:
             raise ConfigError(f"data.train: nothing to train on ({self.selection.summary()})")
         _check_same(self.selection, ranks)
         self.dev = read_dev(config)
         check_files(self.dev)
-        self.training_set = TrainingSet(config, with_features=ranks.device.type == "cpu")
+        self.training_set = TrainingSet(config, with_features=ranks.features_by_workers)
         self.directory = RunDirectory(config.train.out)
         restored = self._newest_state() if resume else None
-        self.learner = Learner(config, ranks, fresh=restored is None)
+        self.learner: Learner = self.backend.make_learner(config, ranks, restored is None)
         self.step = 0  # optimizer steps in all
         self.place = Place(0, 0, 1)  # the next step, in the order of training
         self.dev_due: float | None = None  # progress in epochs at which a score on dev is still to be made
@@ -83,7 +85,7 @@ class Run:
         """
         if not self.dev:
             return None
-        score = validate(self.config, self.learner.average.network, self.dev, self.ranks, stop)
+        score = validate(self.config, self.learner.average_engine(), self.dev, self.ranks, stop)
         epoch = self.place.epoch
         self.log.row(self.step, epoch=epoch, dev_loss=score.loss, dev_wer=score.wer, dev_cer=score.cer)
         for sample in score.samples:
@@ -96,7 +98,7 @@ class Run:
     def save_model(self, name: str) -> None:
         """Write the averaged network as a model directory of the run."""
         if self.ranks.main:
-            self.directory.save_model(name, self.config.model, self.learner.average.network)
+            self.directory.save_model(name, self.config.model, self.learner.average_weights())
 
     def save(self) -> None:
         """Write a checkpoint, unless it is there already or steps are being skipped.
@@ -106,7 +108,8 @@ class Run:
         self.monitor.settle()
         place = (self.step, self.dev_due)
         if self.ranks.main and not self.monitor.skipped and place != self._saved:
-            save_checkpoint(self.directory.checkpoints, self.state(), self.step, self.config.train.keep)
+            ending, keep = self.backend.CHECKPOINT_ENDING, self.config.train.keep
+            save_checkpoint(self.directory.checkpoints, self.state(), self.step, keep, ending)
             self._saved = place
 
     def state(self) -> State:
@@ -127,11 +130,12 @@ class Run:
 
     def _newest_state(self) -> State | None:
         """What the first rank finds to be the newest whole checkpoint, read by every rank."""
-        state = load_checkpoint(self.directory.checkpoints, say) if self.ranks.main else None
+        ending = self.backend.CHECKPOINT_ENDING
+        state = load_checkpoint(self.directory.checkpoints, say, ending) if self.ranks.main else None
         step = self.ranks.from_main(None if state is None else state["step"])
         if step is None or self.ranks.main:
             return state
-        return read_checkpoint(self.directory.checkpoints, step)
+        return read_checkpoint(self.directory.checkpoints, step, ending)
 
 
 def _check_same(selection: Selection, ranks: Ranks) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jasper.data.dataset import Batch
-from jasper.train.ranks import Ranks
+
+if TYPE_CHECKING:
+    from jasper.train.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-
-import torch
 
 from jasper.train.tally import Tally
 
@@ -57,7 +56,8 @@ class Usage:
 
 
 def _gpu() -> dict[str, float]:
-    if not torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # not loaded by a training in MindSpore
+    if torch is None or not torch.cuda.is_available():
         return {}
     found = {"gpu_memory_gib": torch.cuda.memory_reserved() / 2**30}
     with suppress(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from jasper.config import Config
-from jasper.engines.torch import TorchEngine
+from jasper.engines import Engine
 from jasper.errors import AudioError, TextError
 from jasper.evaluate import recognize_utterances, score_texts
 from jasper.model import Model, Recognition
-from jasper.nn import Jasper
 from jasper.text import min_frames
-from jasper.train.loss import ctc_losses
-from jasper.train.ranks import Ranks
+from jasper.train.backend import backend_of
 from jasper.train.signals import Stopped, StopRequest
 from jasper.types import ScoredUtterance, Utterance
+
+if TYPE_CHECKING:
+    from jasper.train.ranks import Ranks
 
 Recognized = tuple[str, float | None]  # text and loss
 
@@ -37,14 +37,14 @@ class DevScore:
 
 
 def validate(
-    config: Config, network: Jasper, utterances: Sequence[Utterance], ranks: Ranks, stop: StopRequest
+    config: Config, engine: Engine, utterances: Sequence[Utterance], ranks: Ranks, stop: StopRequest
 ) -> DevScore:
-    """Score a network in training exactly as `jasper eval` scores its model directory.
+    """Score the engine of a network in training exactly as `jasper eval` scores its model directory.
 
     The ranks share the utterances out among them, and each returns the same score of all. Or each raises the
     same: Stopped where one was asked to stop, AudioError where one found a recording that cannot be read.
     """
-    model = Model(config.model, TorchEngine(network, next(network.parameters()).device))
+    model = Model(config.model, engine)
     found: dict[int, Recognized] = {}
     for results in ranks.gather(_try_share(config, model, utterances, ranks, stop)):
         if isinstance(results, BaseException):
@@ -72,26 +72,18 @@ def _try_share(
                 model, utterances, channel=config.data.channel, share=share
             ):
                 text = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
-                own[index] = text, _loss(model, utterances[index].text, recognition)
+                own[index] = text, _loss(config, model, utterances[index].text, recognition)
     except (Stopped, AudioError) as error:
         return error
     return own
 
 
-def _loss(model: Model, text: str, recognition: Recognition) -> float | None:
+def _loss(config: Config, model: Model, text: str, recognition: Recognition) -> float | None:
     """The loss of one utterance; None where the labels cannot spell it or CTC cannot align it."""
     try:
         tokens = model.tokenizer.encode(model.normalize(text))
     except TextError:
         return None
-    steps = len(recognition.log_probs)
-    if min_frames(tokens) > steps:
+    if min_frames(tokens) > len(recognition.log_probs):
         return None
-    losses = ctc_losses(
-        torch.from_numpy(recognition.log_probs)[None],
-        torch.tensor([steps]),
-        torch.tensor([tokens], dtype=torch.int64),
-        torch.tensor([len(tokens)]),
-        model.tokenizer.blank,
-    )
-    return float(losses[0])
+    return backend_of(config).ctc_loss(recognition.log_probs, tokens, model.tokenizer.blank)

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from torch.utils.data import DataLoader
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
 
 T = TypeVar("T")
 

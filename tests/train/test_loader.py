@@ -11,7 +11,8 @@ from jasper.data import dataset
 from jasper.data.selection import read_training
 from jasper.train import train
 from jasper.train.checkpoint import save_checkpoint
-from jasper.train.loader import load_steps, steps_from
+from jasper.train.loader import load_steps
+from jasper.train.order import steps_from
 from jasper.train.place import Place
 from jasper.types import Utterance
 

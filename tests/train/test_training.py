@@ -21,6 +21,7 @@ from tones import (
 
 from jasper.bundle import read_weights
 from jasper.data.selection import read_training
+from jasper.engines.torch import TorchEngine
 from jasper.errors import AudioError, ConfigError
 from jasper.model import load
 from jasper.nn.weights import build_network, load_weights
@@ -127,7 +128,10 @@ def test_dev_is_not_trimmed_for_jasper_eval_does_not_trim_it_either(tmp_path, co
     network = build_network(recipe(corpus, tmp_path).model)
     load_weights(network, read_weights(learnt.directory / "best"), "best")
     settings = [recipe(corpus, tmp_path, data={"trim_silence": trim}) for trim in (False, True)]
-    plain, trimmed = (validate(config, network, utterances, ALONE, StopRequest()) for config in settings)
+    plain, trimmed = (
+        validate(config, TorchEngine(network, torch.device("cpu")), utterances, ALONE, StopRequest())
+        for config in settings
+    )
     assert plain == trimmed
 
 

@@ -1,0 +1,133 @@
+"""Batches in, losses and gradients out; and all that learning moves: weights, average, optimizer, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import ParameterTuple, Tensor, ops
+
+from jasper.bundle import Weights
+from jasper.config import AdaptConfig, Config
+from jasper.data.dataset import Batch
+from jasper.engines.mindspore import MindSporeEngine
+from jasper.errors import CheckpointError, ConfigError, ModelError
+from jasper.features import num_frames
+from jasper.mindspore.weights import build_network, initial_weights, load_weights, network_weights
+from jasper.train.start import Start, start_weights
+from jasper.train.with_mindspore.loss import ctc_losses
+from jasper.train.with_mindspore.optimizers import OPTIMIZERS
+from jasper.train.with_mindspore.ranks import Ranks
+from jasper.train.with_mindspore.scale import LossScale
+from jasper.types import FloatArray
+
+_PRECISIONS = {"auto": "float32", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+class Learner:
+    """A network in training. What changes from step to step is in `state()` and nowhere else.
+
+    Random numbers are no part of it: dropout is a function of (seed, step, batch of the step).
+    """
+
+    def __init__(self, config: Config, ranks: Ranks, fresh: bool) -> None:
+        """`fresh`: no checkpoint will be restored, so the weights begin as the configuration says."""
+        _refuse_what_is_not_there(config)
+        self.config = config
+        self.precision = _PRECISIONS[config.train.precision]
+        self.network = build_network(config.model)
+        weights = initial_weights(self.network, config.train.seed)
+        self.start: Start | None = None
+        source = "init_from"
+        if fresh and config.init_from is not None:
+            source = str(config.init_from)
+            self.start, weights = start_weights(source, weights, config.model)
+        load_weights(self.network, weights, source)
+        self.network.set_train()
+        self.average = build_network(config.model)
+        load_weights(self.average, weights, source)
+        self.parameters = ParameterTuple(self.network.trainable_params())
+        self.optimizer = OPTIMIZERS[config.optimizer.name](self.parameters, config.optimizer)
+        self.scale = LossScale(enabled=self.precision == "float16")
+        self.statistics = [p for p in self.network.get_parameters() if not p.requires_grad]
+        self._gradient = mindspore.value_and_grad(self._loss, None, self.parameters, has_aux=True)
+
+    def seed(self, step: int, index: int) -> None:
+        """Make the random numbers to come a function of (seed, step, batch of the step)."""
+        entropy = np.random.SeedSequence((self.config.train.seed, step, index))
+        mindspore.set_seed(int(entropy.generate_state(1)[0] >> 1))
+
+    def gradient(self, batch: Batch, num_utterances: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """Losses (B,) of a batch, and the gradient of their sum / `num_utterances`, times the loss scale."""
+        (_, losses), grads = self._gradient(batch, num_utterances)
+        return losses, grads
+
+    def _loss(self, batch: Batch, num_utterances: int) -> tuple[Tensor, Tensor]:
+        assert batch.features is not None  # the threads that read compute them
+        frames = num_frames(self.config.features, batch.lengths)
+        features = _hide_spans(batch.features, batch.freq_spans[0], batch.time_spans[0])
+        log_probs, _ = self.network(Tensor(features).astype(self.precision), Tensor(frames))
+        steps = self.config.network.num_steps(frames)
+        losses = ctc_losses(log_probs, steps, batch.tokens, batch.token_lengths, log_probs.shape[2] - 1)
+        return losses.sum() * (self.scale.value / num_utterances), losses
+
+    def follow(self, step: int) -> None:
+        """Move the average after step `step`, counted from 1. Young averages follow faster."""
+        decay = min(self.config.train.ema, (1 + step) / (10 + step))
+        for own, theirs in zip(self.average.get_parameters(), self.network.get_parameters(), strict=True):
+            ops.assign(own, own + (1 - decay) * (theirs - own))
+
+    def average_weights(self) -> Weights:
+        """The averaged network's, as a model directory keeps them."""
+        return network_weights(self.average)
+
+    def average_engine(self) -> MindSporeEngine:
+        """The averaged network, to recognise with."""
+        return MindSporeEngine(self.average)
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs for the next step to be the one that would have come."""
+        return {
+            "network": network_weights(self.network),
+            "average": network_weights(self.average),
+            "optimizer": self.optimizer.state(),
+            "scale": self.scale.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state; CheckpointError if it is of another network or optimizer."""
+        source = str(self.config.train.out)
+        try:
+            load_weights(self.network, state["network"], source)
+            load_weights(self.average, state["average"], source)
+            self.optimizer.restore(state["optimizer"])
+        except (KeyError, ValueError, ModelError) as error:
+            raise CheckpointError(
+                f"{source}: its checkpoints are of another network or optimizer; "
+                f"choose another train.out or remove it ({error})"
+            ) from None
+        self.scale.restore(state["scale"])
+
+
+def _refuse_what_is_not_there(config: Config) -> None:
+    missing = {
+        "loss.consistency": config.loss.consistency > 0,
+        "train.activation_checkpointing": config.train.activation_checkpointing,
+        "train.precision=fp64": config.train.precision == "fp64",
+        "adapt": config.adapt != AdaptConfig(),
+    }
+    for name in (name for name, asked in missing.items() if asked):
+        raise ConfigError(f"{name} is there with train.engine=torch alone")
+
+
+def _hide_spans(features: FloatArray, freq_spans: Any, time_spans: Any) -> FloatArray:
+    """SpecAugment of features (B, F, T), as `jasper.nn.spec_augment.hide_spans` has it."""
+    hidden: FloatArray = features.copy()
+    for row, (bins, frames) in enumerate(zip(freq_spans, time_spans, strict=True)):
+        for first, last in bins:
+            hidden[row, first:last] = 0.0
+        for first, last in frames:
+            hidden[row, :, first:last] = 0.0
+    return hidden

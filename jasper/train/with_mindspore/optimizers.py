@@ -1,0 +1,92 @@
+"""Parameters and gradients in, moved parameters out: NovoGrad and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from mindspore import Parameter, Tensor, ops
+from numpy.typing import NDArray
+
+from jasper.config import OptimizerConfig
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Optimizer:
+    """Keeps for each parameter a first moment of its shape and a second one; both begin as zeros."""
+
+    def __init__(self, parameters: Sequence[Parameter], config: OptimizerConfig) -> None:
+        self.parameters, self.config = parameters, config
+        self.steps = 0
+        self.first = [ops.zeros_like(parameter) for parameter in parameters]
+        self.second = [self.no_second(parameter) for parameter in parameters]
+
+    def no_second(self, parameter: Parameter) -> Tensor:
+        """The second moment of a parameter before the first step."""
+        return ops.zeros_like(parameter)
+
+    def move(self, grads: Sequence[Tensor], rate: float) -> None:
+        """Make one step."""
+        self.steps += 1
+        for index, (parameter, grad) in enumerate(zip(self.parameters, grads, strict=True)):
+            ops.assign(parameter, self.moved(index, parameter, grad, rate))
+
+    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
+        """The new value of a parameter."""
+        raise NotImplementedError
+
+    def state(self) -> Arrays:
+        """The moments under the parameters' names, and the number of steps."""
+        found: Arrays = {"steps": np.array(self.steps, np.float32)}
+        for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
+            found[f"first.{parameter.name}"] = first.asnumpy()
+            found[f"second.{parameter.name}"] = second.asnumpy()
+        return found
+
+    def restore(self, state: Arrays) -> None:
+        """Take up a state; KeyError or ValueError if it is of other parameters."""
+        self.steps = int(state["steps"])
+        for index, parameter in enumerate(self.parameters):
+            for name, moments in (("first", self.first), ("second", self.second)):
+                value = state[f"{name}.{parameter.name}"]
+                if value.shape != moments[index].shape:
+                    raise ValueError(f"{name}.{parameter.name} has shape {value.shape}")
+                moments[index] = Tensor(value)
+
+
+class NovoGrad(Optimizer):
+    """Gradient descent with layer-wise normalised gradients; see `jasper.train.optimizers.NovoGrad`."""
+
+    def no_second(self, parameter: Parameter) -> Tensor:
+        """One number a tensor."""
+        return ops.zeros((), parameter.dtype)
+
+    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
+        """See `Optimizer.moved`."""
+        beta1, beta2 = self.config.betas or (0.95, 0.0)
+        before, square = self.second[index], (grad * grad).sum()
+        self.second[index] = ops.where(before == 0, square, beta2 * before + (1 - beta2) * square)
+        scaled = grad / (ops.sqrt(self.second[index]) + self.config.eps)
+        self.first[index] = beta1 * self.first[index] + scaled + self.config.weight_decay * parameter
+        return parameter - rate * self.first[index]
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); scales and biases are not decayed."""
+
+    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
+        """See `Optimizer.moved`."""
+        beta1, beta2 = self.config.betas or (0.9, 0.98)
+        self.first[index] = beta1 * self.first[index] + (1 - beta1) * grad
+        self.second[index] = beta2 * self.second[index] + (1 - beta2) * grad * grad
+        first = self.first[index] / (1 - beta1**self.steps)
+        second = self.second[index] / (1 - beta2**self.steps)
+        decay = self.config.weight_decay if parameter.ndim > 1 else 0.0
+        return parameter * (1 - rate * decay) - rate * first / (ops.sqrt(second) + self.config.eps)
+
+
+OPTIMIZERS: dict[str, Callable[[Sequence[Parameter], OptimizerConfig], Optimizer]] = {
+    "novograd": NovoGrad,
+    "adamw": AdamW,
+}

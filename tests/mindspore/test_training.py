@@ -1,0 +1,187 @@
+"""Training in MindSpore makes PyTorch's steps: the same losses, weights and files; and goes on from its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_networks import randomize
+from tones import log_rows, random_texts, raw_recipe, recipe, write_corpus, write_recipe
+
+from jasper.bundle import read_weights, write_bundle
+from jasper.errors import CheckpointError, ConfigError
+from jasper.nn.weights import build_network, network_weights
+from jasper.train import train
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("train"), random_texts(12))
+
+
+@pytest.fixture(scope="module")
+def start(corpus, tmp_path_factory):
+    """A model to start from, so that both engines begin with the same weights."""
+    config = recipe(corpus, "unused").model
+    weights = network_weights(randomize(build_network(config)))
+    return write_bundle(tmp_path_factory.mktemp("start") / "model", config, weights)
+
+
+def run(corpus, out, engine, **sections):
+    """Train by one engine, on one thread; its losses, step by step."""
+    train_section = {**sections.pop("train", {}), "engine": engine}
+    config = recipe(corpus, out, train=train_section, **sections)
+    train(config.model_copy(update={"train": config.train.model_copy(update={"threads": None})}))
+    return [row["loss"] for row in log_rows(out, "loss")]
+
+
+SETTINGS = {
+    "adamw": {
+        "optimizer": {"name": "adamw", "learning_rate": 0.003, "clip_norm": 1.0},
+        "augment": {"speed": [0.9, 1.1], "freq_masks": 1, "freq_width": 4, "time_masks": 1},
+    },
+    "novograd": {
+        "optimizer": {"name": "novograd", "learning_rate": 0.02, "betas": [0.9, 0.5]},
+        "train": {"accumulation": 2},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_the_first_losses_are_pytorchs(corpus, start, tmp_path, kind):
+    sections = SETTINGS[kind]
+    steps = {"max_steps": 10, "epochs": 4, **sections.get("train", {})}
+    sections = {**sections, "train": steps, "init_from": str(start)}
+    ours = run(corpus, tmp_path / "ours", "mindspore", **sections)
+    theirs = run(corpus, tmp_path / "theirs", "torch", **sections)
+    assert len(ours) == len(theirs) == 10
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    # Averages and running statistics, too, after ten steps.
+    one, other = (read_weights(tmp_path / name / "last") for name in ("ours", "theirs"))
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=5e-3, rtol=5e-3, err_msg=name)
+
+
+def test_a_training_learns_and_scores_on_dev_as_eval_does(corpus, tmp_path):
+    """The same recipe reaches the same score with both engines: tones are learnt without an error."""
+    found = {}
+    for engine in ("mindspore", "torch"):
+        sections = {"train": {"epochs": 40, "eval_epochs": 40}}
+        sections["data"] = {"dev": [str(corpus)], "batch_size": 12}
+        run(corpus, tmp_path / engine, engine, **sections)
+        (row,) = log_rows(tmp_path / engine, "dev_wer")
+        found[engine] = row["dev_wer"]
+        command = [sys.executable, "-m", "jasper", "eval", str(tmp_path / engine), str(corpus), "--json"]
+        done = subprocess.run(
+            [*command, "--engine", engine], check=True, capture_output=True, text=True, timeout=120
+        )
+        assert json.loads(done.stdout)["wer"] == pytest.approx(row["dev_wer"])
+    assert found["torch"] < 0.1
+    assert abs(found["mindspore"] - found["torch"]) < 0.1
+
+
+def dropped_out(sections):
+    """The recipe with dropout and masks, whose random numbers must come again."""
+    blocks = raw_recipe("", "")["network"]["blocks"]
+    network = {"blocks": [{**block, "dropout": 0.2} for block in blocks]}
+    return {
+        **sections,
+        "network": network,
+        "augment": {"freq_masks": 1, "time_masks": 1, "speed": [0.9, 1.1]},
+    }
+
+
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(corpus, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(corpus, whole, "mindspore", **dropped_out({"train": {"epochs": 2}}))
+    run(corpus, stopped, "mindspore", **dropped_out({"train": {"epochs": 2, "max_steps": 5}}))
+    run(corpus, stopped, "mindspore", **dropped_out({"train": {"epochs": 2}}))
+    assert [row["step"] for row in log_rows(stopped, "loss")] == list(range(1, 13))
+    one, other = read_weights(whole / "last"), read_weights(stopped / "last")
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(corpus, tmp_path, capsys):
+    run(corpus, tmp_path, "mindspore", train={"epochs": 2, "checkpoint_steps": 2, "max_steps": 6})
+    newest = tmp_path / "checkpoints" / "step-000000006.npz"
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    run(corpus, tmp_path, "mindspore", train={"epochs": 2, "max_steps": 7})
+    said = capsys.readouterr().err
+    assert "falling back" in said
+    assert "going on after step 4" in said
+
+
+def test_another_engines_checkpoints_are_not_trained_over(corpus, tmp_path):
+    run(corpus, tmp_path, "torch", train={"max_steps": 2})
+    with pytest.raises(CheckpointError, match=r"is of another train\.engine"):
+        run(corpus, tmp_path, "mindspore", train={"max_steps": 3})
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{"loss": {"consistency": 0.2}}, {"train": {"precision": "fp64"}}, {"adapt": {"encoder_rate": 0.5}}],
+)
+def test_what_only_pytorch_does_is_refused(corpus, tmp_path, sections):
+    with pytest.raises(ConfigError, match=r"is there with train\.engine=torch alone"):
+        run(corpus, tmp_path, "mindspore", **sections)
+
+
+def test_the_command_line_trains_without_pytorch(corpus, tmp_path):
+    config = write_recipe(tmp_path / "r.yaml", corpus, tmp_path / "out", data={"num_workers": 2})
+    words = ["jasper", "train", str(config), "engine=mindspore", "device=cpu", "train.max_steps=2"]
+    code = (
+        f"import sys; sys.argv = {words}\nfrom jasper.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=ENVIRONMENT)
+    assert len(log_rows(tmp_path / "out", "loss")) == 2
+
+
+def free_port():
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return chosen.getsockname()[1]
+
+
+def run_group(command, logs):
+    """Run a launcher to its end; none of its processes outlives the test."""
+    environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        [*map(str, command)], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        code = process.wait(timeout=120)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert code == 0, "".join(path.read_text()[-3000:] for path in logs.glob("worker_*.log"))
+
+
+def test_two_processes_of_msrun_make_the_steps_of_one(corpus, start, tmp_path):
+    """Twice the ranks are twice the accumulation; MindSpore's own launcher and its own sums on CPUs."""
+    sections = {"init_from": str(start), "train": {"accumulation": 2, "max_steps": 4, "engine": "mindspore"}}
+    alone = write_recipe(tmp_path / "alone.yaml", corpus, tmp_path / "alone", **sections)
+    sections["train"]["accumulation"] = 1
+    together = write_recipe(tmp_path / "together.yaml", corpus, tmp_path / "together", **sections)
+    subprocess.run([sys.executable, "-m", "jasper", "train", str(alone)], check=True, timeout=120)
+    launcher = [Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2"]
+    launcher += [f"--log_dir={tmp_path / 'logs'}", "--join=True", f"--master_port={free_port()}"]
+    script = tmp_path / "jasper_command.py"
+    script.write_text("from jasper.cli import main\nmain()\n")
+    run_group([*launcher, script, "train", together], tmp_path / "logs")
+    losses = [[row["loss"] for row in log_rows(tmp_path / name, "loss")] for name in ("alone", "together")]
+    assert len(losses[0]) == 4
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    one, other = (read_weights(tmp_path / name / "last") for name in ("alone", "together"))
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-4, err_msg=name)
