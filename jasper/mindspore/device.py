@@ -14,13 +14,15 @@ def use_device(name: str) -> str:
 
     Must come before the first tensor. Raises ConfigError for a device that this MindSpore does not have.
     """
-    if name == "auto":
-        return str(mindspore.get_context("device_target"))
-    target = _TARGETS.get(name)
+    target = str(mindspore.get_context("device_target")) if name == "auto" else _TARGETS.get(name)
     if target is None:
         raise ConfigError(f"device {name!r} is none of MindSpore's here; known are auto, cpu, ascend")
     try:
         mindspore.set_device(target)
     except RuntimeError:
         raise ConfigError(f"device {name!r} is not available here; use device=cpu or auto") from None
+    if target == "CPU":
+        # One operation after the other on this thread: handed over between threads they take several times
+        # as long, and where others want the cores thirty times.
+        mindspore.set_context(pynative_synchronize=True)
     return target
