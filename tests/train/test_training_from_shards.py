@@ -12,7 +12,7 @@ from tones import assert_fault, assert_same_run, everything_random, log_rows, ra
 from jasper.data.manifest import read_manifest
 from jasper.data.shards import ShardOptions, write_shards
 from jasper.errors import TrainingError
-from jasper.train import loop, train
+from jasper.train import train, with_torch
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_a_shard_that_is_cut_off_while_training_runs(index, tmp_path, monkeypatc
         cut.write_bytes(whole[:700])
         return original(*arguments)
 
-    original = loop.train_step
-    monkeypatch.setattr(loop, "train_step", steps)
+    original = with_torch.train_step
+    monkeypatch.setattr(with_torch, "train_step", steps)
     config = recipe(
         index, tmp_path / "run", data={"batch_size": 1, "on_error": on_error}, train={"epochs": 2}
     )

@@ -8,7 +8,7 @@ import torch
 from tones import everything_random, log_rows, recipe
 
 from jasper.data.dataset import TrainingSet
-from jasper.train import loop, train
+from jasper.train import train, with_torch
 from jasper.train.optimizers import NovoGrad
 from jasper.train.run import Run
 from jasper.train.step import Outcome, train_step
@@ -66,7 +66,7 @@ def test_a_step_is_read_when_the_next_is_given_and_before_it_is_kept(tmp_path, c
 
         return call
 
-    monkeypatch.setattr(loop, "train_step", noting("step", train_step))
+    monkeypatch.setattr(with_torch, "train_step", noting("step", train_step))
     monkeypatch.setattr(Outcome, "read", noting("read", Outcome.read))
     monkeypatch.setattr(Run, "evaluate", noting("evaluate", Run.evaluate))
     monkeypatch.setattr(Run, "state", noting("state", Run.state))
