@@ -13,7 +13,7 @@ from jasper.cli.recognition import ModelPath
 
 def export(
     model: ModelPath,
-    format: Annotated[str, typer.Option(help="onnx, openvino or torch.")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, openvino, torch or mindir.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32",
     waveform: Annotated[
         bool, typer.Option("--waveform", help="Take waves, not features: the front end goes into the file.")

@@ -24,6 +24,7 @@ FORMATS = {
     "onnx": "jasper.export.onnx",
     "openvino": "jasper.export.openvino",
     "torch": "jasper.export.torch",
+    "mindir": "jasper.export.mindir",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from jasper.config import BlockConfig, NetworkConfig
+from jasper.config import BlockConfig, NetworkConfig, expand
 from jasper.mindspore.convolution import Convolution
 from jasper.mindspore.normalization import BatchNorm
 
@@ -23,7 +23,7 @@ class Jasper(nn.Cell):
         blocks: list[Block] = []
         width = num_features
         dense_widths: list[int] = []
-        for block in (row for row in config.blocks for _ in range(row.count)):
+        for block in expand(config.blocks):
             sources: list[int] = []
             if block.residual == "dense":
                 dense_widths.append(width)

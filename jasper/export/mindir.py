@@ -1,0 +1,50 @@
+"""A model in, a MINDIR out: MindSpore's graph and its weights in one file, for batches of any size and length.
+
+Made with MindSpore, in its own environment. Inputs are features (B, num_mels, T) float32 and lengths (B,)
+int32, outputs log_probs (B, T', V) and lengths (B,).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from jasper.errors import MissingExtraError, ModelError
+from jasper.export.source import Inputs, Outputs, Source
+
+try:
+    import mindspore
+    from mindspore import Tensor, nn
+
+    from jasper.mindspore.weights import build_network, load_weights
+except ImportError:
+    raise MissingExtraError("mindspore", "mindspore") from None
+
+ENDING = ".mindir"
+PRECISIONS = ("fp32",)
+
+_MOST_BYTES = 2**30  # MindSpore writes what is larger as a folder of files
+
+
+def write(path: Path, source: Source) -> list[Path]:
+    """Write the file. Raises ModelError for waves as input and for what needs more than one file."""
+    if source.waveform:
+        raise ModelError("a MINDIR takes features; --waveform is there for onnx, openvino and torch")
+    if sum(value.nbytes for value in source.weights.values()) > _MOST_BYTES:
+        raise ModelError("the network is larger than the 1 GB of a single MINDIR; take --format onnx")
+    network = build_network(source.config)
+    load_weights(network, dict(source.weights), path.name)
+    network.set_train(False)
+    features = Tensor(shape=[None, source.config.features.num_mels, None], dtype=mindspore.float32)
+    lengths = Tensor(shape=[None], dtype=mindspore.int32)
+    mindspore.export(network, features, lengths, file_name=str(path), file_format="MINDIR")
+    return [path]
+
+
+def run(path: Path, source: Source, inputs: Inputs) -> Outputs:
+    """Run a written file."""
+    graph = nn.GraphCell(mindspore.load(str(path)))
+    features, lengths = inputs
+    log_probs, steps = graph(Tensor(features), Tensor(lengths.astype(np.int32)))
+    return log_probs.asnumpy(), steps.asnumpy().astype(np.int64)
