@@ -1,4 +1,4 @@
-"""A model in, a MINDIR out: MindSpore's graph and its weights in one file, for batches of any size and length.
+"""A model in, a MINDIR out: MindSpore's graph and weights in one file, for batches of any size and length.
 
 Made with MindSpore, in its own environment. Inputs are features (B, num_mels, T) float32 and lengths (B,)
 int32, outputs log_probs (B, T', V) and lengths (B,).

@@ -12,15 +12,17 @@ _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "npu": "Ascend"}
 def use_device(name: str) -> str:
     """Choose cpu or ascend (npu is the same), or with auto the one that is there; returns MindSpore's name.
 
-    Must come before the first tensor. Raises ConfigError for a device that this MindSpore does not have.
+    Raises ConfigError for a device that this MindSpore does not have.
     """
-    target = str(mindspore.get_context("device_target")) if name == "auto" else _TARGETS.get(name)
+    present = str(mindspore.get_context("device_target"))
+    target = present if name == "auto" else _TARGETS.get(name)
     if target is None:
         raise ConfigError(f"device {name!r} is none of MindSpore's here; known are auto, cpu, ascend")
-    try:
-        mindspore.set_device(target)
-    except RuntimeError:
-        raise ConfigError(f"device {name!r} is not available here; use device=cpu or auto") from None
+    if target != present:  # MindSpore would refuse to be told again once there is a tensor
+        try:
+            mindspore.set_device(target)
+        except RuntimeError:
+            raise ConfigError(f"device {name!r} is not available here; use device=cpu or auto") from None
     if target == "CPU":
         # One operation after the other on this thread: handed over between threads they take several times
         # as long, and where others want the cores thirty times.
