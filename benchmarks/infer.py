@@ -55,7 +55,7 @@ def parse_options() -> argparse.Namespace:
         "--small", default="quartznet15x5", help="preset that start and shares are measured on"
     )
     parser.add_argument("--seconds", type=float, default=16.0, help="of the clip")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="with 1, times are the thread's own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--manifest", type=Path, default=MANIFEST, help="where the queue's durations come from"

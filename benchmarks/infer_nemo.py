@@ -25,7 +25,7 @@ def main() -> None:
             encoded, _ = encoder(audio_signal=torch.from_numpy(features), length=torch.from_numpy(lengths))
             decoder(encoder_output=encoded)
 
-    print(json.dumps(time_runs(run, *noise_clip(seconds))))
+    print(json.dumps(time_runs(run, *noise_clip(seconds), threads)))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-from infer_timing import noise_clip, peak_mib
+from infer_timing import clock, noise_clip, peak_mib
 
 import jasper
 from jasper.data.batches import cut_batches
@@ -26,11 +25,11 @@ def main() -> None:
     order = np.arange(len(durations)) if way == "one by one" else np.argsort(-durations, kind="stable")
     batches = cut_batches(durations, order, 1 if way == "one by one" else BATCH_SIZE, BATCH_SECONDS)
     rows = [noise_clip(duration)[0][0] for duration in durations]
-    seconds = []
+    now, seconds = clock(int(threads)), []
     for _ in range(2):  # the first time runtimes get to know the shapes
-        start = time.perf_counter()
+        start = now()
         texts = _texts(model, rows, batches)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
     audio = float(durations.sum())
     print(json.dumps({"audio": audio, "seconds": seconds, "texts": texts, "peak_mib": peak_mib()}))
 

@@ -22,7 +22,7 @@ def main() -> None:
     }
     run = ours(folder, kind[1], precision, threads) if kind[0] == "jasper" else None
     run = run or makers[kind[0]](folder, precision, threads)
-    print(json.dumps(time_runs(run, *noise_clip(seconds))))
+    print(json.dumps(time_runs(run, *noise_clip(seconds), threads)))
 
 
 def ours(folder: Path, engine: str, precision: str, threads: int) -> Run:

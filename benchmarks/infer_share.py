@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from infer_timing import clock
 
 import jasper
 
@@ -21,18 +21,19 @@ def main() -> None:
     model = jasper.load(Path(folder) / "model", engine="openvino", precision=precision, threads=int(threads))
     size = round(float(seconds) * model.sample_rate)
     wave = (np.random.default_rng(0).standard_normal(size) * 0.1).astype(np.float32)
+    now = clock(int(threads))
     times: dict[str, list[float]] = {"features": [], "network": [], "search": [], "writing": []}
     for _ in range(RUNS):
-        marks = [time.perf_counter()]
+        marks = [now()]
         features = model.features([wave])
-        marks.append(time.perf_counter())
+        marks.append(now())
         log_probs = model.log_probs(*features)
-        marks.append(time.perf_counter())
+        marks.append(now())
         hypothesis = model.search(*log_probs)[0][0]
-        marks.append(time.perf_counter())
+        marks.append(now())
         text = model.tokenizer.decode(hypothesis.tokens).strip()
         json.dumps({"text": text, "duration": float(seconds), "score": hypothesis.score})
-        marks.append(time.perf_counter())
+        marks.append(now())
         for name, start, end in zip(times, marks, marks[1:], strict=False):
             times[name].append(end - start)
     print(json.dumps({name: statistics.median(values) for name, values in times.items()}))
