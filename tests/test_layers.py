@@ -25,6 +25,8 @@ SAME_LAYER = {
     ("align", "transcribe"),  # long recordings in windows
     ("tune", "evaluate"),
     ("tune", "model"),
+    ("ascend", "evaluate"),  # its results are scored as every set is
+    ("ascend", "model"),
     ("evaluate", "model"),  # a model in, a score out
     ("model", "transcribe"),  # `Model.transcribe` is its door
     ("transcribe", "model"),

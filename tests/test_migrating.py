@@ -69,7 +69,7 @@ def test_what_is_not_there_yet_is_not_there():
     import jasper.cli.app as cli
 
     names = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
-    assert not names & {"ascend", "serve"}
+    assert not names & {"serve"}
 
 
 def test_every_key_of_the_zoos_configuration_has_a_row():

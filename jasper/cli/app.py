@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jasper.cli import align, calibrate, data, export, lm, recognition, training
+from jasper.cli import align, ascend, calibrate, data, export, lm, recognition, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
+app.add_typer(ascend.app, name="ascend")
 for command in (training.train, training.watch, training.average):
     app.command()(command)
 app.command("eval")(recognition.evaluate)
