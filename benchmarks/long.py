@@ -10,7 +10,6 @@ that are recognised alike in both. With --hours a process of its own transcribes
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -142,8 +141,9 @@ def _print_memory(model_path: str, path: str) -> None:
 
 
 def _peak() -> float:
-    """MiB of this process, at its largest."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MiB of this process, at its largest; getrusage would count the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Update:
 
     final: tuple[Word, ...] = ()
     partial: tuple[Word, ...] = ()
-    ended: bool = False  # a pause ends the utterance with these words
+    ended: bool = False  # a pause, or the end of the sound, ended an utterance in this chunk
 
 
 class Stream:
@@ -99,11 +99,11 @@ class Stream:
         ended, step = False, self._frames(self.config.step)
         while self.sound.end - self.looked >= step:
             self.looked += step
-            words, ended = self._look(self.looked, False)
-            final += words
+            words, now = self._look(self.looked, False)
+            final, ended = [*final, *words], ended or now
         if last:
-            words, ended = self._look(self.sound.end, True)
-            final += words
+            words, now = self._look(self.sound.end, True)
+            final, ended = [*final, *words], ended or now
         return Update(tuple(final), self.partial, ended)
 
     def _look(self, end: int, last: bool) -> tuple[tuple[Word, ...], bool]:

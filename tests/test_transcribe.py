@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from small_networks import write_small_model
+from test_model import sound
 from tones import SAMPLE_RATE, random_texts, recipe, tones, write_corpus
 
 import jasper
@@ -147,3 +152,31 @@ def test_only_long_doubt_is_hushed():
     assert abs(changed[-1] - 119) <= 5
     assert (hushed[changed].argmax(axis=1) == 4).all()
     np.testing.assert_array_equal(hush(rows[60:80], 4, 0.1), rows[60:80])
+
+
+PEAK_OF = """
+import sys
+import jasper
+model = jasper.load(sys.argv[1], engine="torch")
+print(len(model.transcribe(sys.argv[2]).text))
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak")
+def test_memory_does_not_grow_with_the_recording(tmp_path):
+    """The wave of 20 minutes is 77 MB, its features and what a network makes of them more."""
+    directory = write_small_model(tmp_path / "m")
+    minute = np.concatenate([part for seed in range(12) for part in (sound(4, seed), np.zeros(16000))])
+    peaks = []
+    for minutes in (4, 20):
+        path = tmp_path / f"{minutes}.wav"
+        soundfile.write(path, np.tile(minute, minutes), 16000)
+        command = [sys.executable, "-c", PEAK_OF, str(directory), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        length, peak = map(int, done.stdout.split())
+        assert length > 100
+        peaks.append(peak / 1024)
+    assert peaks[1] - peaks[0] < 60  # MiB

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jasper.cli import align, ascend, calibrate, data, export, lm, recognition, training
+from jasper.cli import align, ascend, calibrate, data, export, lm, recognition, streaming, training
 from jasper.cli.output import (
     AsJson,
     long_work,
@@ -32,6 +32,7 @@ for command in (training.train, training.watch, training.average):
     app.command()(command)
 app.command("eval")(recognition.evaluate)
 app.command()(recognition.transcribe)
+app.command()(streaming.stream)
 app.command()(align.align)
 app.command()(calibrate.calibrate)
 app.command()(export.export)
