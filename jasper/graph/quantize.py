@@ -49,6 +49,7 @@ def quantize(
     """
     flow, writer = _Flow(graph), GraphWriter()
     signed = flow.values(layers)
+    largest = flow.shared(largest)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     integers: dict[str, str] = {}
     for original in graph.graph.node:
@@ -87,6 +88,16 @@ class _Flow:
             if node.output[0] in self.summed:
                 values[node.output[0]] = True
         return values
+
+    def shared(self, largest: Mapping[str, float]) -> dict[str, float]:
+        """The same range for all that meets in concatenations, or it would be rounded once more in each."""
+        result = dict(largest)
+        joined: set[str] = set()
+        for node in self.nodes:
+            if node.op_type == "Concat":
+                joined.update((*node.input, *node.output, *self._relus(node.output[0])))
+        joined &= set(result)
+        return {**result, **dict.fromkeys(joined, max((result[name] for name in joined), default=0.0))}
 
     def _relus(self, name: str) -> list[str]:
         """The ReLUs that a value comes from, through masks and concatenations; none if from elsewhere."""
