@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pysubs2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasper.subtitles import cues
@@ -144,6 +144,7 @@ def many_words(draw):
 
 
 @given(many_words())
+@settings(deadline=None)
 def test_no_subtitle_is_too_wide_too_high_too_long_or_beside_another(words):
     found = cues(transcript_of(words))
     assert "".join("".join(cue.lines) for cue in found).replace(" ", "") == "".join(w.text for w in words)
