@@ -37,7 +37,7 @@ UNSURE = 0.5
 UNSURE_S = 3.0
 ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
 
-LONGEST_EXAMINED_S = 300.0
+LONGEST_EXAMINED_S = 300.0  # 30 rows of a picture
 
 CUTTING = Cutting()
 Source = str | Path | BinaryIO
