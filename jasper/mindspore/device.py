@@ -26,5 +26,5 @@ def use_device(name: str) -> str:
     if target == "CPU":
         # One operation after the other on this thread: handed over between threads they take several times
         # as long, and where others want the cores thirty times.
-        mindspore.set_context(pynative_synchronize=True)
+        mindspore.runtime.launch_blocking()
     return target
