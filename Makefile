@@ -55,5 +55,5 @@ $(MS_VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(MS_VENV)
 	grep -v '^numpy' constraints.txt > $(MS_VENV)/constraints.txt
 	$(MS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MS_VENV)/constraints.txt \
-		-e '.[mindspore]' torch hypothesis pytest pytest-timeout
+		-e '.[mindspore,train]' hypothesis pytest pytest-timeout
 	touch $@

@@ -81,7 +81,7 @@ def test_a_training_learns_and_scores_on_dev_as_eval_does(corpus, start, tmp_pat
         found[engine] = row["dev_wer"]
     command = [sys.executable, "-m", "jasper", "eval", tmp_path / "mindspore", corpus, "--json"]
     done = subprocess.run(
-        [*map(str, command), "--engine", "mindspore"], check=True, capture_output=True, text=True, timeout=120
+        [*map(str, command), "--engine", "mindspore"], check=True, capture_output=True, text=True, timeout=300
     )
     assert json.loads(done.stdout)["wer"] == pytest.approx(found["mindspore"])
     assert max(found.values()) < 0.2, found
@@ -142,7 +142,7 @@ def test_the_command_line_trains_without_pytorch(corpus, tmp_path):
         f"import sys; sys.argv = {words}\nfrom jasper.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=ENVIRONMENT)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env=ENVIRONMENT)
     assert len(log_rows(tmp_path / "out", "loss")) == 2
 
 
@@ -159,7 +159,7 @@ def run_group(command, logs):
         [*map(str, command)], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
     )
     try:
-        code = process.wait(timeout=120)
+        code = process.wait(timeout=300)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -172,7 +172,7 @@ def test_two_processes_of_msrun_make_the_steps_of_one(corpus, start, tmp_path):
     alone = write_recipe(tmp_path / "alone.yaml", corpus, tmp_path / "alone", **sections)
     sections["train"]["accumulation"] = 1
     together = write_recipe(tmp_path / "together.yaml", corpus, tmp_path / "together", **sections)
-    subprocess.run([sys.executable, "-m", "jasper", "train", str(alone)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "jasper", "train", str(alone)], check=True, timeout=300)
     launcher = [Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2"]
     launcher += [f"--log_dir={tmp_path / 'logs'}", "--join=True", f"--master_port={free_port()}"]
     script = tmp_path / "jasper_command.py"
