@@ -14,10 +14,10 @@ from torch import nn
 
 import jasper
 from jasper.bundle import write_bundle
+from jasper.config import expand
 from jasper.export.quantize import measure_ranges
 from jasper.graph import build_graph
 from jasper.graph.quantize import layers_of, quantize
-from jasper.nn.network import expand
 from jasper.nn.weights import build_network, network_weights
 from jasper.recipe import load_config
 

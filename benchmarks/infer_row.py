@@ -39,7 +39,7 @@ def eager(folder: Path, precision: str, threads: int) -> Run:
     from reference_step import ReferenceNetwork
 
     from jasper.bundle import read_model_config
-    from jasper.nn.network import expand
+    from jasper.config import expand
 
     torch.set_num_threads(threads)
     config = read_model_config(folder / "model")

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from jasper.config import BlockConfig, Config
+from jasper.config import BlockConfig, Config, expand, wired
 from jasper.data.batches import epoch_steps
 from jasper.data.selection import read_training
 from jasper.nn.device import pick_precision
-from jasper.nn.network import expand
 from jasper.recipe import load_config
 
 # s of padded audio in a batch: what fits beside the reference in 24 GiB, and in 80 GiB.
@@ -54,17 +53,15 @@ def workload(options: argparse.Namespace) -> Work:
 
 def forward_flops(config: Config) -> float:
     """Operations a second of audio, of the convolutions alone; training takes three times as many."""
-    width, steps, total = config.features.num_mels, 1000 / config.features.hop_ms, 0.0
-    dense: list[int] = []
-    for block in expand(config.network.blocks):
+    widths, steps, total = [config.features.num_mels], 1000 / config.features.hop_ms, 0.0
+    for block, sources in wired(config.network.blocks):
         steps /= block.stride
-        dense += [width] if block.residual == "dense" else []
-        sources = {"dense": dense, "plain": [width], "none": []}[block.residual]
-        widths = [width] + [block.filters] * (block.repeat - 1)
-        weights = sum(_weights(block, w) for w in widths) + block.filters * sum(sources)
+        inputs = [widths[-1]] + [block.filters] * (block.repeat - 1)
+        weights = sum(_weights(block, w) for w in inputs)
+        weights += block.filters * sum(widths[source] for source in sources)
         total += 2 * steps * weights
-        width = block.filters
-    return total + 2 * steps * width * (len(config.text.labels) + 1)
+        widths.append(block.filters)
+    return total + 2 * steps * widths[-1] * (len(config.text.labels) + 1)
 
 
 def _weights(block: BlockConfig, width: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,6 +122,15 @@ class BlockConfig(Section):
 def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:
     """The blocks one by one, each `count` times."""
     return [block for block in blocks for _ in range(block.count)]
+
+
+def wired(blocks: Sequence[BlockConfig]) -> Iterator[tuple[BlockConfig, tuple[int, ...]]]:
+    """Each block with the sources of its residual: 0 are the features, i the output of block i - 1."""
+    dense: list[int] = []
+    for index, block in enumerate(expand(blocks)):
+        if block.residual == "dense":
+            dense.append(index)
+        yield block, {"none": (), "plain": (index,), "dense": tuple(dense)}[block.residual]
 
 
 class NetworkConfig(Section):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.config import BlockConfig, NetworkConfig, expand
+from jasper.config import BlockConfig, NetworkConfig, wired
 from jasper.types import FloatArray
 
 Weights = Mapping[str, NDArray[Any]]
@@ -77,12 +77,10 @@ def fold(config: NetworkConfig, weights: Weights) -> FoldedNetwork:
 
     `weights` are those of a model directory, checked already. Computed in double precision.
     """
-    blocks, dense = [], list[int]()
-    for index, block in enumerate(expand(config.blocks)):
-        if block.residual == "dense":
-            dense.append(index)
-        sources = {"none": (), "plain": (index,), "dense": tuple(dense)}[block.residual]
-        blocks.append(_fold_block(f"blocks.{index}", block, sources, weights, config.norm_eps))
+    blocks = [
+        _fold_block(f"blocks.{index}", block, sources, weights, config.norm_eps)
+        for index, (block, sources) in enumerate(wired(config.blocks))
+    ]
     head = FoldedConvolution("head", _single(weights["head.weight"]), _single(weights["head.bias"]))
     return FoldedNetwork(tuple(blocks), head)
 

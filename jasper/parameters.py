@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jasper.config import BlockConfig, ModelConfig, expand
+from jasper.config import BlockConfig, ModelConfig, wired
 
 Shape = tuple[int, ...]
 
@@ -12,15 +12,13 @@ Shape = tuple[int, ...]
 def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
     """The arrays of a model directory in their order, running statistics of the batch norms among them."""
     shapes: dict[str, Shape] = {}
-    width, dense = config.features.num_mels, list[int]()
-    for index, block in enumerate(expand(config.network.blocks)):
-        if block.residual == "dense":
-            dense.append(width)
-        sources = {"none": [], "plain": [width], "dense": dense}[block.residual]
-        shapes.update((f"blocks.{index}.{name}", shape) for name, shape in _block(block, width, sources))
-        width = block.filters
+    widths = [config.features.num_mels]
+    for index, (block, sources) in enumerate(wired(config.network.blocks)):
+        own = _block(block, widths[-1], [widths[source] for source in sources])
+        shapes.update((f"blocks.{index}.{name}", shape) for name, shape in own)
+        widths.append(block.filters)
     num_classes = len(config.text.labels) + 1
-    return {**shapes, "head.weight": (num_classes, width, 1), "head.bias": (num_classes,)}
+    return {**shapes, "head.weight": (num_classes, widths[-1], 1), "head.bias": (num_classes,)}
 
 
 def _block(block: BlockConfig, width: int, sources: list[int]) -> Iterator[tuple[str, Shape]]:

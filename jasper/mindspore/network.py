@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from jasper.config import BlockConfig, NetworkConfig, expand
+from jasper.config import BlockConfig, NetworkConfig, wired
 from jasper.mindspore.convolution import Convolution
 from jasper.mindspore.normalization import BatchNorm
 
@@ -21,19 +21,12 @@ class Jasper(nn.Cell):
         super().__init__()
         self.config = config
         blocks: list[Block] = []
-        width = num_features
-        dense_widths: list[int] = []
-        for block in expand(config.blocks):
-            sources: list[int] = []
-            if block.residual == "dense":
-                dense_widths.append(width)
-                sources = list(dense_widths)
-            elif block.residual == "plain":
-                sources = [width]
-            blocks.append(Block(block, width, sources, config))
-            width = block.filters
+        widths = [num_features]
+        for block, sources in wired(config.blocks):
+            blocks.append(Block(block, widths[-1], [widths[source] for source in sources], config))
+            widths.append(block.filters)
         self.blocks = nn.CellList(blocks)
-        self.head = Convolution(width, num_classes, 1, bias=True)
+        self.head = Convolution(widths[-1], num_classes, 1, bias=True)
 
     def construct(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', num_classes), lengths.

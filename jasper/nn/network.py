@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jasper.config import BlockConfig, NetworkConfig, expand
+from jasper.config import BlockConfig, NetworkConfig, wired
 from jasper.nn.convolution import Convolution, time_major
 from jasper.nn.normalization import Activation, compiled_activation, normalized_activation
 
@@ -25,18 +25,11 @@ class Jasper(nn.Module):
         self.config = config
         self.recompute = False  # whether training computes each block again in place of keeping its inside
         self.blocks = nn.ModuleList()
-        width = num_features
-        dense_widths: list[int] = []
-        for block in expand(config.blocks):
-            sources: list[int] = []
-            if block.residual == "dense":
-                dense_widths.append(width)
-                sources = list(dense_widths)
-            elif block.residual == "plain":
-                sources = [width]
-            self.blocks.append(Block(block, width, sources, config))
-            width = block.filters
-        self.head = Convolution(width, num_classes, 1)
+        widths = [num_features]
+        for block, sources in wired(config.blocks):
+            self.blocks.append(Block(block, widths[-1], [widths[source] for source in sources], config))
+            widths.append(block.filters)
+        self.head = Convolution(widths[-1], num_classes, 1)
         self.apply(_initialize)
 
     def compile_activations(self) -> None:
