@@ -18,8 +18,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from jasper.errors import ConfigError, RankError
+from jasper.errors import ConfigError
 from jasper.nn.device import pick_device
+from jasper.train.peers import peers_may_be_gone
 from jasper.train.rendezvous import fresh_store
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class Ranks:
         """Begin to replace a tensor, on whatever device, by its sum over all ranks."""
         if self.world_size == 1:
             return PendingSum(tensor, None)
-        with _peers_may_be_gone():
+        with peers_may_be_gone():
             return PendingSum(tensor, dist.all_reduce(tensor, async_op=True))
 
     def gather(self, value: T) -> list[T]:
@@ -71,7 +72,7 @@ class Ranks:
         if self.world_size == 1:
             return [value]
         values: list[T] = [value] * self.world_size
-        with _peers_may_be_gone():
+        with peers_may_be_gone():
             dist.all_gather_object(values, value)
         return values
 
@@ -80,7 +81,7 @@ class Ranks:
         if self.world_size == 1:
             return value
         values = [value]
-        with _peers_may_be_gone():
+        with peers_may_be_gone():
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
@@ -95,7 +96,7 @@ class PendingSum:
     def wait(self) -> Tensor:
         """The sum; on an accelerator what uses it waits for it there, the host goes on."""
         if self._work is not None:
-            with _peers_may_be_gone():
+            with peers_may_be_gone():
                 self._work.wait()
         return self._tensor
 
@@ -112,7 +113,7 @@ def start_ranks(device: str, timeout: timedelta = _TIMEOUT) -> Iterator[Ranks]:
         return
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     own = _own_device(device, local_rank)
-    with _peers_may_be_gone():
+    with peers_may_be_gone():
         store, *_ = next(rendezvous("env://", timeout=timeout))
         store = fresh_store(store, rank, world_size, timeout)
         dist.init_process_group(
@@ -144,14 +145,3 @@ def _own_device(name: str, local_rank: int) -> torch.device:
         )
     devices.set_device(local_rank)
     return torch.device(device.type, local_rank)
-
-
-@contextmanager
-def _peers_may_be_gone() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RankError(
-            f"another rank has ended or does not answer; its own message says why ({reason})"
-        ) from None

@@ -15,8 +15,8 @@ from typing import TypeVar
 from mindspore import Tensor, communication, ops
 from mindspore.mint import distributed
 
-from jasper.errors import RankError
 from jasper.mindspore.device import use_device
+from jasper.train.peers import peers_may_be_gone
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Ranks:
         """Replace float32 tensors by their sums over all ranks, sent as one."""
         if self.world_size == 1:
             return list(tensors)
-        with _peers_may_be_gone():
+        with peers_may_be_gone():
             flat = ops.AllReduce()(ops.cat([tensor.reshape(-1) for tensor in tensors]))
         parts = ops.split(flat, [tensor.size for tensor in tensors])
         return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
@@ -52,7 +52,7 @@ class Ranks:
         if self.world_size == 1:
             return [value]
         values: list[T] = [value] * self.world_size
-        with _peers_may_be_gone():
+        with peers_may_be_gone():
             distributed.all_gather_object(values, value)
         return values
 
@@ -74,17 +74,6 @@ def start_ranks(device: str) -> Iterator[Ranks]:
     if int(os.environ.get("MS_WORKER_NUM", "1")) == 1:
         yield Ranks()
         return
-    with _peers_may_be_gone():
+    with peers_may_be_gone():
         communication.init()
     yield Ranks(communication.get_rank(), communication.get_group_size())
-
-
-@contextmanager
-def _peers_may_be_gone() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RankError(
-            f"another rank has ended or does not answer; its own message says why ({reason})"
-        ) from None
