@@ -1,15 +1,21 @@
 """A loop in, machine code out where numba is installed; without it the same loop runs in Python.
 
-Compiled code is kept beside a function's own file and made anew when that file changes. After a change to a
-file whose functions are called from another, delete `__pycache__/*.nb*`.
+Compiled code is kept beside a function's own file. Its name there has a hash of all that it may be made of,
+so that an upgrade never runs the code of what was there before.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., object])
+
+# Where compiled functions are, and the functions and types that they use.
+ROOMS = ("decode", "lm")
 
 
 def compiled(function: F) -> F:
@@ -18,6 +24,8 @@ def compiled(function: F) -> F:
     The compiled code runs without the interpreter's lock, so threads share the cores. Its arithmetic is done
     in the order written (no fast-math), so both ways of running give the same; the tests hold them to it.
     """
+    # numba looks at the function's own file alone, which may be as it was while one that it calls is not.
+    function.__qualname__ += f"-{source_hash(Path(__file__).parent)}"
     return _jit(function, cache=True)
 
 
@@ -28,6 +36,13 @@ def compiled_inside(function: F) -> F:
     references to the arrays it is given: in the beam search the counting took nine tenths of the time.
     """
     return _jit(function, no_cpython_wrapper=True, _nrt=False)
+
+
+@cache
+def source_hash(package: Path) -> str:
+    """A hash of the sources that a compiled function is made of; numba adds its own version to it."""
+    files = [package / "compiled.py", *(path for room in ROOMS for path in (package / room).glob("*.py"))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
 
 
 def _jit(function: F, **options: Any) -> F:

@@ -17,7 +17,8 @@ from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, R
 from jasper.decode.greedy import checked_peaks
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
-from jasper.decode.prefixes import Records, search
+from jasper.decode.prefixes import search
+from jasper.decode.tree import Records
 from jasper.errors import LanguageModelError
 from jasper.lm import load
 from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
@@ -214,7 +215,7 @@ def _spelling(tokenizer: Tokenizer, letters: Tokenizer) -> dict[str, Any]:
     opens = [label.startswith(" ") for label in tokenizer.labels]
     return {
         "label_first": _frozen(np.cumsum([0, *map(len, spelt), 0])),
-        "label_letter": _frozen(np.array([letter for word in spelt for letter in word])),
+        "label_letter": np.array([letter for word in spelt for letter in word], np.int64),
         "label_opens": np.array([*opens, False], np.int64),
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jasper.compiled import compiled_inside
-from jasper.lm.ngram import UNKNOWN, NodeTable, advance, find
+from jasper.lm.ngram import UNKNOWN, Node, NodeTable, advance, find
 
 IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
 Float64Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ class Fusion(NamedTuple):
     ngram: NodeTable
     token_word: IndexArray  # (V,) the language model's word for each label, where it predicts labels
     label_first: PlaceArray  # (V + 1,) the letters of label i are letters first[i] to first[i + 1]
-    label_letter: PlaceArray  # all labels' letters, the spaces at their beginnings left out
+    label_letter: IndexArray  # all labels' letters, the spaces at their beginnings left out
     label_opens: IndexArray  # (V,) 1 where a label begins with a space: a word ends before it
     place_first: PlaceArray  # (P + 1,) the children of place i are places first[i] to first[i + 1]
     place_letter: PlaceArray  # (P,) the letter that leads to a place; the last place is "in an unknown word"
@@ -53,16 +53,9 @@ class Rule(NamedTuple):
 
 
 @compiled_inside
-def descend(fusion: Fusion, place: int, letter: int) -> int:
-    """The place that a letter leads to; the last place where no word goes on like that."""
-    below = find(fusion.place_letter, fusion.place_first[place], fusion.place_first[place + 1], letter)
-    return below if below >= 0 else len(fusion.place_letter) - 1
-
-
-@compiled_inside
-def close_word(fusion: Fusion, rule: Rule, place: int, state: int) -> tuple[float, int]:
+def close_word(fusion: Fusion, rule: Rule, place: Node, state: Node) -> tuple[float, Node]:
     """What the word that ends at a place adds, and the language model's state after it."""
-    word = int(fusion.place_word[place])
+    word = fusion.place_word[place]
     added = 0.0
     if word < 0:
         added = rule.unknown
@@ -75,8 +68,8 @@ def close_word(fusion: Fusion, rule: Rule, place: int, state: int) -> tuple[floa
 
 @compiled_inside
 def extend(
-    fusion: Fusion, rule: Rule, place: int, state: int, hot: int, exact: float, token: int
-) -> tuple[int, int, int, float, float]:
+    fusion: Fusion, rule: Rule, place: Node, state: Node, hot: int, exact: float, token: int
+) -> tuple[Node, Node, int, float, float]:
     """Place, state, hot, exact and estimate of a prefix that one more label continues."""
     if rule.by_token:
         score, state = advance(fusion.ngram, state, fusion.token_word[token])
@@ -88,14 +81,16 @@ def extend(
         exact += added + fusion.hot_bonus[hot]
     for index in range(fusion.label_first[token], fusion.label_first[token + 1]):
         letter = fusion.label_letter[index]
-        place = descend(fusion, place, letter)
+        place = find(fusion.place_letter, fusion.place_first[place], fusion.place_first[place + 1], letter)
+        if place < 0:  # no word goes on like that
+            place = len(fusion.place_letter) - 1
         hot = fusion.hot_next[hot, letter]
         exact += fusion.hot_bonus[hot]
     return place, state, hot, exact, exact + fusion.place_expected[place] + fusion.hot_expected[hot]
 
 
 @compiled_inside
-def finish(fusion: Fusion, rule: Rule, place: int, state: int, hot: int, exact: float) -> float:
+def finish(fusion: Fusion, rule: Rule, place: Node, state: Node, hot: int, exact: float) -> float:
     """What is added to a text that ends with this prefix."""
     if place != 0:
         added, state = close_word(fusion, rule, place, state)

@@ -26,6 +26,7 @@ from jasper.errors import LanguageModelError
 from jasper.types import FloatArray
 
 NodeArray = NDArray[np.int32]
+Node = int | np.int32  # its number, as it stands in an array or not
 
 # The first words of every vocabulary.
 UNKNOWN, BEGIN, END = 0, 1, 2
@@ -51,7 +52,7 @@ class NodeTable(NamedTuple):
 
 
 @compiled_inside
-def find(column: NodeArray, low: int, end: int, value: int) -> int:
+def find(column: NodeArray, low: Node, end: Node, value: Node) -> Node:
     """The index from low to end at which an increasing column has a value, or -1."""
     high = end
     while low < high:
@@ -60,32 +61,31 @@ def find(column: NodeArray, low: int, end: int, value: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return int(low) if low < end and column[low] == value else -1
+    return low if low < end and column[low] == value else -1
 
 
 @compiled_inside
-def find_child(table: NodeTable, node: int, word: int) -> int:
+def find_child(table: NodeTable, node: Node, word: Node) -> Node:
     """The node of an n-gram continued by a word, or -1. `node` is of less than the highest order."""
     return 1 + word if node == 0 else find(table.word, table.first[node], table.first[node + 1], word)
 
 
 @compiled_inside
-def advance(table: NodeTable, state: int, word: int) -> tuple[float, int]:
+def advance(table: NodeTable, state: Node, word: Node) -> tuple[float, Node]:
     """Natural log-probability of a word in a state, and the state after it."""
     score = 0.0
-    child = find_child(table, state, word)
-    while child < 0:
-        score += table.backoff[state]
-        state = int(table.suffix[state])
+    while True:  # one call: numba compiles a function for each kind of argument
         child = find_child(table, state, word)
+        if child >= 0:
+            break
+        score += table.backoff[state]
+        state = table.suffix[state]
     score += table.log_prob[child]
-    if child >= table.backoff.shape[0]:
-        child = int(table.suffix[child])
-    return score, child
+    return score, child if child < table.backoff.shape[0] else table.suffix[child]
 
 
 @compiled
-def scores_of(table: NodeTable, state: int, words: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores_of(table: NodeTable, state: Node, words: NDArray[np.int64]) -> NDArray[np.float64]:
     """(N,) natural log-probability of each word, from a state on."""
     scores = np.empty(len(words))
     for index in range(len(words)):

@@ -1,0 +1,179 @@
+"""The memory of a beam search: the tree of all prefixes, those of them in the beam, and how they come and go.
+
+A prefix keeps its slot of the beam as long as it stays in the beam. What a label after it would be worth is
+worked out once, when it is first asked for, and kept in the slot's row of `ahead`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jasper.compiled import compiled_inside
+from jasper.decode.fusion import Float64Array, Fusion, IndexArray, Rule, extend
+
+Records = Any  # an array of one of the records below: one argument to the compiler where columns are many
+
+# Every prefix that was ever kept; number 0 is the empty one.
+NODE = np.dtype(
+    [
+        ("parent", np.int64),
+        ("token", np.int64),  # last label
+        ("child", np.int64),  # first of its continuations, -1 for none
+        ("sibling", np.int64),  # the next continuation of the same parent
+        ("slot", np.int64),  # where in the beam it is, -1 where it is not
+        ("place", np.int64),
+        ("state", np.int64),  # of the language model, after the complete words
+        ("hot", np.int64),
+        ("exact", np.float64),
+        ("estimate", np.float64),
+    ]
+)
+
+# A prefix of the beam, with log-probabilities of its alignments so far and one step on.
+SLOT = np.dtype(
+    [
+        ("node", np.int64),  # -1: the slot is free
+        ("blank", np.float64),  # of those that end in a blank
+        ("label", np.float64),  # of those that end in the last label
+        ("total", np.float64),
+        ("next_blank", np.float64),
+        ("next_label", np.float64),
+        ("rank", np.float64),
+    ]
+)
+
+# What may join the beam: a label after a prefix of it.
+CANDIDATE = np.dtype(
+    [
+        ("slot", np.int64),  # of the prefix
+        ("parent", np.int64),  # its node
+        ("token", np.int64),
+        ("node", np.int64),  # of both, once it is admitted
+        ("label", np.float64),
+        ("rank", np.float64),
+    ]
+)
+
+
+# A label after a prefix of the beam, whether it may join or is there already.
+AHEAD = np.dtype(
+    [
+        ("node", np.int64),  # of both, -1 where there never was one
+        ("slot", np.int64),  # and its slot, -1 where it has none
+        ("estimate", np.float64),  # NaN: not asked for yet
+    ]
+)
+
+
+class Room(NamedTuple):
+    """The memory of a search."""
+
+    tree: Records  # (N,) of NODE
+    beam: Records  # (beam_width,) of SLOT
+    pool: Records  # (beam_width * labels,) of CANDIDATE
+    ranks: Float64Array  # of the candidates, and after them of the beam
+    ahead: Records  # (beam_width, V) of AHEAD
+    table: IndexArray  # scratch of `recombine`, a power of two
+
+
+def new_room(steps: int, classes: int, num_tokens: int, rule: Rule) -> Room:
+    """Memory for so many steps, outputs and labels tried at each step, with the empty prefix in the beam."""
+    width = rule.beam_width
+    tree = np.recarray(steps * width + 1, NODE)
+    beam = np.recarray(width, SLOT)
+    beam.node = -1
+    tree[0] = (-1, rule.blank, -1, -1, 0, 0, rule.start, 0, 0.0, 0.0)
+    beam[0] = (0, 0.0, -math.inf, 0.0, 0.0, 0.0, 0.0)
+    ahead = np.recarray((width, classes), AHEAD)
+    ahead[:] = (-1, -1, math.nan)
+    return Room(
+        tree,
+        beam,
+        np.recarray(width * num_tokens, CANDIDATE),
+        np.empty(width * (num_tokens + 1)),
+        ahead,
+        np.empty(1 << (2 * width).bit_length(), np.int64),
+    )
+
+
+@compiled_inside
+def grow(room: Room, candidate: Records, size: int, fusion: Fusion, rule: Rule) -> int:
+    """Set the candidate's node, a new one if it never was; the number of nodes then."""
+    tree, token = room.tree, candidate.token
+    ahead = room.ahead[candidate.slot, token]
+    candidate.node = ahead.node
+    if candidate.node >= 0:
+        return size
+    above, node = tree[candidate.parent], tree[size]
+    node.parent, node.token, node.child, node.sibling = candidate.parent, token, -1, above.child
+    above.child = candidate.node = ahead.node = size
+    node.place, node.state, node.hot, node.exact, node.estimate = extend(
+        fusion, rule, above.place, above.state, above.hot, above.exact, token
+    )
+    return size + 1
+
+
+@compiled_inside
+def free(tree: Records, beam: Records, ahead: Records, slot: int) -> None:
+    """Take a prefix out of the beam."""
+    entry = beam[slot]
+    node = tree[entry.node]
+    if node.parent >= 0 and tree[node.parent].slot >= 0:
+        ahead[tree[node.parent].slot, node.token].slot = -1
+    node.slot = entry.node = -1
+
+
+@compiled_inside
+def join(room: Room, candidate: Records, slot: int) -> None:
+    """Give a candidate a free slot."""
+    tree, entry, node = room.tree, room.beam[slot], room.tree[candidate.node]
+    entry.node, node.slot = candidate.node, slot
+    entry.blank, entry.label, entry.total = -math.inf, candidate.label, candidate.label
+    for token in range(room.ahead.shape[1]):
+        ahead = room.ahead[slot, token]
+        ahead.node, ahead.slot, ahead.estimate = -1, -1, math.nan
+    child = node.child
+    while child >= 0:
+        below, ahead = tree[child], room.ahead[slot, tree[child].token]
+        ahead.node, ahead.slot = child, below.slot
+        child = below.sibling
+    above = tree[candidate.parent].slot
+    if above >= 0:
+        room.ahead[above, candidate.token].slot = slot
+
+
+@compiled_inside
+def alike(one: Records, other: Records) -> bool:
+    """Whether whatever follows is worth the same after two nodes."""
+    same_word: bool = one.place == other.place and one.token == other.token
+    same_context: bool = one.state == other.state and one.hot == other.hot
+    return same_word and same_context
+
+
+@compiled_inside
+def recombine(room: Room, stranger: int) -> None:
+    """Of prefixes that are alike keep the most probable alone (in flashlight and pyctcdecode too).
+
+    `stranger` is the place of unknown words: there the spelling counts, which the place does not tell.
+    """
+    tree, beam, table, mask = room.tree, room.beam, room.table, len(room.table) - 1
+    for key in range(len(table)):
+        table[key] = -1
+    for slot in range(len(beam)):
+        entry = beam[slot]
+        if entry.node < 0 or tree[entry.node].place == stranger:
+            continue
+        node = tree[entry.node]
+        key = (node.place * 31 + node.state * 1000003 + node.hot * 8191 + node.token * 131) & mask
+        while table[key] >= 0 and not alike(tree[beam[table[key]].node], node):
+            key = (key + 1) & mask
+        rival = table[key]
+        if rival >= 0 and beam[rival].total + tree[beam[rival].node].exact >= entry.total + node.exact:
+            free(tree, beam, room.ahead, slot)
+            continue
+        if rival >= 0:
+            free(tree, beam, room.ahead, rival)
+        table[key] = slot
