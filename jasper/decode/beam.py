@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from jasper.config import DecodeConfig
-from jasper.decode.align import align_tokens
+from jasper.decode.align import align_tokens, text_log_prob
 from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, Rule
 from jasper.decode.greedy import checked_peaks
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
-from jasper.decode.prefixes import search
+from jasper.decode.prefixes import retreat, search
 from jasper.decode.tree import Records
 from jasper.errors import LanguageModelError
 from jasper.lm import load
@@ -34,6 +34,9 @@ class BeamSearch:
     A text's score is ln P(text | sound) + alpha · ln P(text) by the language model + beta for each word
     + `unknown` for each word outside the vocabulary + the weight of each hotword in it. With a beam that is
     wide enough, nothing cut off and nothing recombined, they are exactly the texts of the highest scores.
+
+    Where the sound breaks off and the lexicon lets no text of the beam end, what is found is the beginning of
+    one: as long as may be, up to a word that is complete.
     """
 
     def __init__(
@@ -113,14 +116,15 @@ class BeamSearch:
         chosen = tokens[steps, columns]
         tried[steps, chosen] = log_probs[steps, chosen]
         tree, beam = search(tried, tokens, num_tokens, self._fusion, self._rule)
-        nodes, acoustic, added = beam["node"], beam["total"], beam["rank"]
-        if not np.isfinite(added).any():
-            nodes, acoustic, added = self._complete_words(tree, nodes, acoustic)
-        best = np.argsort(-(acoustic + added), kind="stable")[: self.config.nbest]
+        if not np.isfinite(beam["rank"]).any():
+            beam = self._beginnings(tree, beam, log_probs)
+        best = np.argsort(-(beam["total"] + beam["rank"]), kind="stable")[: self.config.nbest]
         found = [
-            self._hypothesis(tree, int(nodes[index]), float(acoustic[index]), float(added[index]), log_probs)
-            for index in best
-            if math.isfinite(added[index])
+            self._hypothesis(
+                _tokens(tree, entry["node"]), float(entry["total"]), float(entry["rank"]), log_probs
+            )
+            for entry in beam[best]
+            if math.isfinite(entry["rank"])
         ]
         return found or [Hypothesis((), (), -math.inf)]
 
@@ -139,28 +143,18 @@ class BeamSearch:
         num_tokens[missing] += 1
         return tokens.astype(np.int64), num_tokens.astype(np.int64)
 
-    def _complete_words(
-        self, tree: Records, nodes: IndexArray, acoustic: Float64Array
-    ) -> tuple[IndexArray, Float64Array, Float64Array]:
-        """Where a lexicon lets no hypothesis end as it is: the best ones without their unfinished word."""
-        places, parents = tree["place"], tree["parent"]
-        shortened: dict[int, int] = {}
-        for index, node in enumerate(nodes.tolist()):
-            while places[node] != 0:
-                node = int(parents[node])
-            shortened.setdefault(node, index)
-        ends = np.array(list(shortened), np.int64)
-        return ends, acoustic[list(shortened.values())], tree["exact"][ends]
+    def _beginnings(self, tree: Records, beam: Records, log_probs: FloatArray) -> Records:
+        """Where a lexicon lets no text of the beam end: the longest beginning of each that may, as a beam."""
+        retreat(tree, beam, self._fusion, self._rule)
+        beam = beam[np.unique(beam["node"], return_index=True)[1]]
+        for entry in beam:
+            tokens = np.array(_tokens(tree, entry["node"]), np.int64)
+            entry["total"] = text_log_prob(log_probs, tokens, self.tokenizer.blank)
+        return beam
 
     def _hypothesis(
-        self, tree: Records, node: int, acoustic: float, added: float, log_probs: FloatArray
+        self, tokens: list[int], acoustic: float, added: float, log_probs: FloatArray
     ) -> Hypothesis:
-        parents, labels = tree["parent"], tree["token"]
-        tokens = []
-        while node > 0:
-            tokens.append(int(labels[node]))
-            node = int(parents[node])
-        tokens.reverse()
         spans = align_tokens(log_probs, tokens, self.tokenizer.blank)
         return Hypothesis(tuple(tokens), tuple(spans.starts.tolist()), acoustic + added, added)
 
@@ -184,6 +178,15 @@ def make(config: DecodeConfig, tokenizer: Tokenizer) -> BeamSearch:
         lexicon=_read_words(config.lexicon) if config.lexicon else None,
         hotwords=config.hotwords,
     )
+
+
+def _tokens(tree: Records, node: int) -> list[int]:
+    """The labels of a prefix."""
+    tokens = []
+    while node > 0:
+        tokens.append(int(tree["token"][node]))
+        node = int(tree["parent"][node])
+    return tokens[::-1]
 
 
 def _read_words(path: Path) -> list[str]:

@@ -196,6 +196,18 @@ def run(
             entry.rank = finish(fusion, rule, node.place, node.state, node.hot, node.exact)
 
 
+@compiled
+def retreat(tree: Records, beam: Records, fusion: Fusion, rule: Rule) -> None:
+    """Put in place of each prefix the longest of its beginnings that may end, with what is added to it."""
+    for slot in range(len(beam)):
+        entry = beam[slot]
+        while entry.rank == -math.inf and entry.node > 0:
+            node = entry.node = tree[entry.node].parent
+            entry.rank = finish(
+                fusion, rule, tree[node].place, tree[node].state, tree[node].hot, tree[node].exact
+            )
+
+
 def search(
     log_probs: FloatArray, tokens: IndexArray, num_tokens: IndexArray, fusion: Fusion, rule: Rule
 ) -> tuple[Records, Records]:

@@ -255,6 +255,23 @@ def test_a_lexicon_of_subwords():
     )
 
 
+def test_subwords_end_with_the_last_complete_word_where_the_sound_breaks_off():
+    """The whole text was lost where no label of a word could stand alone, since a word's end is no label."""
+    tokenizer = Tokenizer([" a", "b", " b", "c"], SubwordConfig(algorithm="unigram", scores=(-1.0,) * 4))
+    search = BeamSearch(tokenizer, DecodeConfig(beam_width=1), lexicon=["ab", "bcc"])
+    log_probs = np.log(np.eye(5, dtype=np.float32)[[0, 1, 4, 2, 3]] * 0.95 + 0.01)  # ab, and bc of bcc
+    ((found,),) = search(log_probs[None], np.array([5]))
+    assert tokenizer.decode(found.tokens).strip() == "ab"
+    ways = [
+        path
+        for path in itertools.product(range(5), repeat=5)
+        if [label for label, _ in itertools.groupby(path) if label != 4] == [0, 1]
+    ]
+    total = np.logaddexp.reduce([log_probs[range(5), path].sum() for path in ways])
+    assert found.score == pytest.approx(total, abs=1e-5)
+    assert found.frames == (0, 1)
+
+
 def test_an_empty_row_and_an_empty_batch():
     search = BeamSearch(TOKENIZER, DecodeConfig(search="beam"))
     ((empty,),) = search(np.zeros((1, 0, 4), np.float32), np.array([0]))
