@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from jasper.data.table import durations_of
 from jasper.metrics import align, score, score_utterance
 from jasper.model import Model, Recognition
 from jasper.progress import progress_bar
-from jasper.types import Score, Utterance
+from jasper.types import FloatArray, Score, Utterance
+
+T = TypeVar("T")
 
 BATCH_SIZE = 32
 BATCH_SECONDS = 240.0  # of padded audio at a time
@@ -30,14 +33,25 @@ def recognize_utterances(
 
     `share` (i, n) leaves it at every n-th batch, from the i-th on: n processes have all of them, each once.
     """
+    return _run(model.recognize, model.sample_rate, utterances, channel, share)
+
+
+def _run(
+    recognize: Callable[[Sequence[FloatArray]], Sequence[T]],
+    sample_rate: int,
+    utterances: Sequence[Utterance],
+    channel: int | None,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[int, T]]:
+    """Yield (index, what `recognize` makes of it) for every utterance, in batches."""
     durations = durations_of(utterances)
     order = np.argsort(-durations, kind="stable")
     batches = cut_batches(durations, order, BATCH_SIZE, BATCH_SECONDS)[share[0] :: share[1]]
     seconds = [float(durations[batch].sum()) for batch in batches]
     with progress_bar("recognising", sum(seconds)) as advance:
         for batch, amount in zip(batches, seconds, strict=True):
-            waves = [read_utterance(utterances[index], model.sample_rate, channel=channel) for index in batch]
-            yield from zip(batch, model.recognize(waves), strict=True)
+            waves = [read_utterance(utterances[index], sample_rate, channel=channel) for index in batch]
+            yield from zip(batch, recognize(waves), strict=True)
             advance(amount)
 
 
@@ -48,8 +62,8 @@ def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | No
     given would be no score of the set.
     """
     texts = [""] * len(utterances)
-    for index, recognition in recognize_utterances(model, utterances, channel=channel):
-        texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+    for index, hypothesis in _run(model.hypotheses, model.sample_rate, utterances, channel):
+        texts[index] = model.tokenizer.decode(hypothesis.tokens).strip()
     return score_texts(model, utterances, texts)
 
 

@@ -11,8 +11,9 @@ from jasper.bundle import read_model_config
 from jasper.calibration import calibrated
 from jasper.config import DecodeConfig, EngineConfig, ModelConfig
 from jasper.decode import make_search
+from jasper.decode.greedy import follow
 from jasper.directory import find_bundle
-from jasper.engines import Engine, load_engine
+from jasper.engines import BestPathEngine, Engine, load_engine
 from jasper.features import FeatureExtractor
 from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
@@ -47,6 +48,7 @@ class Model:
         self.normalize = get_normalizer(config.text.normalizer)
         decode = decode or DecodeConfig()
         self.calibration = decode.calibration
+        self.greedy = decode.search == "greedy"
         self.search = make_search(decode, self.tokenizer)
 
     @property
@@ -74,6 +76,15 @@ class Model:
             Recognition(tuple(hypotheses), log_probs[row, : lengths[row]])
             for row, hypotheses in enumerate(self.search(log_probs, lengths))
         ]
+
+    def hypotheses(self, waves: Sequence[FloatArray]) -> list[Hypothesis]:
+        """The best hypothesis of each of a batch of waves, as in `recognize`.
+
+        Greedy search runs on the engine's device where it can, and log-probabilities stay there.
+        """
+        if self.greedy and isinstance(self.engine, BestPathEngine):
+            return follow(*self.engine.best_path(*self.features(waves)), self.tokenizer.blank)
+        return [recognition.hypothesis for recognition in self.recognize(waves)]
 
     def words(self, recognition: Recognition) -> tuple[Word, ...]:
         """The words of the best hypothesis, with times and confidence."""

@@ -9,6 +9,7 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile
+import torch
 from small_networks import write_small_model
 
 import jasper
@@ -23,8 +24,13 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    return jasper.load(write_small_model(tmp_path_factory.mktemp("model") / "small"))
+def directory(tmp_path_factory) -> Path:
+    return write_small_model(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def model(directory) -> Model:
+    return jasper.load(directory)
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +154,29 @@ def test_a_perfect_model_scores_zero(model, digits):
     assert len(said) > 5
     score = evaluate(model, said)
     assert (score.wer, score.cer) == (0.0, 0.0)
+
+
+def test_greedy_search_leaves_log_probabilities_on_the_device(directory, mixed, monkeypatch):
+    """Every step of every utterance took all classes from the device, of which the best alone is read."""
+    on_torch = jasper.load(directory, engine="torch", device="cpu")
+    expected = dict(recognize_utterances(on_torch, mixed))
+    dimensions = []
+    cpu = torch.Tensor.cpu
+
+    def leaving(tensor):
+        dimensions.append(tensor.ndim)
+        return cpu(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", leaving)
+    waves = [read_audio(utterance.path, RATE) for utterance in mixed]
+    found = on_torch.hypotheses(waves)
+    score = evaluate(on_torch, mixed)
+    assert max(dimensions) == 2
+    together = on_torch.recognize(waves)
+    assert max(dimensions) == 3  # so that this test sees what leaves
+    assert found == [
+        recognition.hypothesis for recognition in together
+    ]  # labels, steps and scores, to the bit
+    assert texts(score) == [
+        on_torch.tokenizer.decode(expected[index].hypothesis.tokens).strip() for index in range(len(mixed))
+    ]

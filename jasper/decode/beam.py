@@ -14,7 +14,7 @@ import numpy as np
 from jasper.config import DecodeConfig
 from jasper.decode.align import align_tokens, text_log_prob
 from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, Rule
-from jasper.decode.greedy import checked_peaks
+from jasper.decode.greedy import check_log_probs
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
 from jasper.decode.prefixes import retreat, search
@@ -100,7 +100,7 @@ class BeamSearch:
         log_probs: (B, T, V), natural logarithm. lengths: (B,), valid steps of each row.
         Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
         """
-        checked_peaks(log_probs, lengths, self.tokenizer.blank)
+        check_log_probs(log_probs, lengths, self.tokenizer.blank)
         rows = [np.ascontiguousarray(row[:length]) for row, length in zip(log_probs, lengths, strict=True)]
         threads = min(len(rows), self.config.threads or os.cpu_count() or 1)
         if threads <= 1:

@@ -18,15 +18,19 @@ def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothe
     Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
     """
     log_probs, lengths = np.asarray(log_probs), np.asarray(lengths)
-    peaks = checked_peaks(log_probs, lengths, blank)
-    valid = np.arange(log_probs.shape[1]) < lengths[:, None]
-    best = log_probs.argmax(axis=2)
+    _check_shapes(log_probs, lengths, blank)
+    return follow(log_probs.argmax(axis=2), log_probs.max(axis=2), lengths, blank)
 
+
+def follow(best: IntArray, peaks: FloatArray, lengths: IntArray, blank: int) -> list[Hypothesis]:
+    """`greedy`, for the best label (B, T) of every step and its log-probability (B, T)."""
+    valid = np.arange(best.shape[1]) < lengths[:, None]
+    summed = _checked(peaks, valid)
     changed = np.ones_like(valid)
     changed[:, 1:] = best[:, 1:] != best[:, :-1]
     emitted = valid & changed & (best != blank)
     # A running sum adds in time order, whatever the padding; np.sum groups its terms by the padded length.
-    scores = np.pad(peaks.cumsum(axis=1), ((0, 0), (1, 0)))
+    scores = np.pad(summed.cumsum(axis=1), ((0, 0), (1, 0)))
     hypotheses = []
     for row, length in enumerate(lengths):
         frames = np.flatnonzero(emitted[row])
@@ -41,16 +45,10 @@ def make(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
     return lambda log_probs, lengths: [[best] for best in greedy(log_probs, lengths, tokenizer.blank)]
 
 
-def checked_peaks(log_probs: FloatArray, lengths: IntArray, blank: int) -> NDArray[np.float64]:
-    """(B, T) the highest log-probability of every valid step, 0 past the end.
-
-    Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
-    """
+def check_log_probs(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
+    """Raise ModelError for shapes and lengths that do not fit, and for a valid step that is not a number."""
     _check_shapes(log_probs, lengths, blank)
-    valid = np.arange(log_probs.shape[1]) < lengths[:, None]
-    peaks = np.where(valid, log_probs.max(axis=2), 0.0).astype(np.float64)
-    _check_numbers(peaks)
-    return peaks
+    _checked(log_probs.max(axis=2), np.arange(log_probs.shape[1]) < lengths[:, None])
 
 
 def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
@@ -67,10 +65,13 @@ def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
         raise ModelError(f"lengths {lengths.tolist()} are not all within the {steps} steps of log_probs")
 
 
-def _check_numbers(peaks: NDArray[np.float64]) -> None:
-    bad = np.argwhere(np.isnan(peaks))
+def _checked(peaks: FloatArray, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(B, T) the highest log-probability of every valid step, 0 past the end."""
+    summands = np.where(valid, peaks, 0.0).astype(np.float64)
+    bad = np.argwhere(np.isnan(summands))
     if len(bad):
         row, step = bad[0].tolist()
         raise ModelError(
             f"log_probs are not a number at row {row}, step {step}; the weights or the features are broken"
         )
+    return summands

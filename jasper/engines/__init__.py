@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jasper.config import EngineConfig
 from jasper.errors import ModelError
@@ -21,6 +21,18 @@ class Engine(Protocol):
 
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """Map features (B, num_mels, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
+        ...
+
+
+@runtime_checkable
+class BestPathEngine(Engine, Protocol):
+    """An engine that finds the best path where the network ran: of T' × V numbers, T' leave the device."""
+
+    def best_path(self, features: FloatArray, lengths: IntArray) -> tuple[IntArray, FloatArray, IntArray]:
+        """Map features, lengths to the best label (B, T') of each step, its log_probs (B, T'), lengths (B,).
+
+        Of equal labels the first. `decode.greedy.follow` makes of it what greedy search makes of `log_probs`.
+        """
         ...
 
 

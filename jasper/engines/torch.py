@@ -30,9 +30,20 @@ class TorchEngine:
     @torch.inference_mode()
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
         """See `Engine.log_probs`."""
+        log_probs, out_lengths = self._run(features, lengths)
+        return log_probs.cpu().numpy(), out_lengths.cpu().numpy()
+
+    @torch.inference_mode()
+    def best_path(self, features: FloatArray, lengths: IntArray) -> tuple[IntArray, FloatArray, IntArray]:
+        """See `BestPathEngine.best_path`."""
+        log_probs, out_lengths = self._run(features, lengths)
+        best, peaks = log_probs.argmax(dim=2), log_probs.amax(dim=2)  # of `max` any of equal labels comes
+        return best.cpu().numpy(), peaks.cpu().numpy(), out_lengths.cpu().numpy()
+
+    def _run(self, features: FloatArray, lengths: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.from_numpy(features).to(self.device, next(self.network.parameters()).dtype)
         log_probs, out_lengths = self.network(x, torch.from_numpy(lengths).to(self.device))
-        return log_probs.float().cpu().numpy(), out_lengths.cpu().numpy()
+        return log_probs.float(), out_lengths
 
 
 def load(directory: Path, settings: EngineConfig) -> TorchEngine:

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jasper.decode import greedy
+from jasper.decode.greedy import follow
+from jasper.engines.torch import TorchEngine
 from jasper.errors import ModelError
 from jasper.types import FloatArray, Hypothesis
 
@@ -47,6 +50,26 @@ def test_wer_does_not_depend_on_the_batch(seed, lengths):
         row[: len(alone)] = alone
     one_by_one = [greedy(row[None], np.array([len(row)]), 4)[0] for row in rows]
     assert greedy(batch, np.array(lengths), 4) == one_by_one
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 30), st.integers(2, 6))
+def test_the_device_finds_the_same_path(seed, rows, steps, classes):
+    """Of equal labels too, of which the first is taken."""
+    log_probs = random_log_probs(np.random.default_rng(seed), rows, steps, classes).round()
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, features, lengths):
+            return torch.from_numpy(log_probs), lengths
+
+    engine = TorchEngine(Network(), torch.device("cpu"))
+    features, lengths = np.zeros((rows, 1, steps), np.float32), np.arange(rows) * steps // rows
+    best, peaks, out_lengths = engine.best_path(features, lengths)
+    assert best.shape == peaks.shape == (rows, steps)
+    assert follow(best, peaks, out_lengths, classes - 1) == greedy(log_probs, lengths, classes - 1)
 
 
 def test_merges_repeats_and_keeps_those_with_a_blank_between():
