@@ -237,6 +237,8 @@ class AugmentConfig(Section):
     noise: tuple[ManifestPlace, ...] = ()  # manifests of noise clips
     noise_probability: Probability = 0.4
     noise_snr_db: Range = (5.0, 30.0)
+    # How often an utterance's speech is left out and noise alone, with an empty transcript, stands for it.
+    noise_only_probability: Probability = 0.0
     freq_masks: Count = 2  # SpecAugment (Park et al. 2019)
     freq_width: Count = 20  # mel bins, at most
     time_masks: Count = 2
@@ -251,6 +253,10 @@ class AugmentConfig(Section):
                 raise ValueError(f"{name}: the range [{low}, {high}] is upside down")
         if self.speed[0] <= 0:
             raise ValueError("speed must be above 0")
+        if self.noise_only_probability and not self.noise:
+            raise ValueError(
+                "noise_only_probability: there is no noise; name manifests of it in augment.noise"
+            )
         return self
 
 

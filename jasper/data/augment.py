@@ -14,6 +14,9 @@ from jasper.config import AugmentConfig
 from jasper.data.manifest import read_manifest
 from jasper.types import FloatArray, Utterance
 
+NOISE_ONLY_DB = (-55.0, -15.0)  # of full scale, root mean square: from a quiet room to next to it
+SHORTEST_NOISE_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Spans:
@@ -52,7 +55,7 @@ def _uniform(state: NDArray[np.uint64], draw: int) -> NDArray[np.float64]:
 
 
 class Augmenter:
-    """Speed, noise and gain on the wave; spans for the features."""
+    """Speed, noise and gain on the wave, noise in place of it; spans for the features."""
 
     def __init__(self, config: AugmentConfig, sample_rate: int) -> None:
         self.config = config
@@ -69,6 +72,22 @@ class Augmenter:
         if config.gain_db != (0.0, 0.0):
             wave = wave * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
         return np.clip(wave, -1, 1)
+
+    def leaves_out_speech(self, rng: np.random.Generator) -> bool:
+        """Whether noise alone stands for the utterance this time."""
+        probability = self.config.noise_only_probability
+        return probability > 0 and bool(rng.random() < probability)
+
+    def noise_only(self, seconds: float, rng: np.random.Generator) -> FloatArray:
+        """Noise (N,) of NOISE_ONLY_DB that stands for an utterance, at most as long and often shorter.
+
+        A recording is cut at its pauses, so the windows of noise that are transcribed are of any length.
+        """
+        length = rng.uniform(min(SHORTEST_NOISE_S, seconds), seconds)
+        noise = self._noise(max(1, round(length * self.sample_rate)), rng)
+        level = float(np.sqrt(np.mean(noise**2)))
+        wanted = 10 ** (rng.uniform(*NOISE_ONLY_DB) / 20)
+        return noise if level == 0 else np.clip(noise * np.float32(wanted / level), -1, 1)
 
     def draw_spans(self, num_mels: int, num_frames: int, rng: np.random.Generator) -> Spans:
         """Draw SpecAugment's spans (Park et al. 2019) for features (num_mels, num_frames)."""

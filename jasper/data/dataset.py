@@ -95,13 +95,17 @@ class TrainingSet:
         self.augmenter = Augmenter(config.augment, config.features.sample_rate)
 
     def example(self, utterance: Utterance, epoch: int) -> Example:
-        """Read and augment one utterance. Raises AudioError or TextError."""
+        """Read and augment one utterance, or noise that stands for it. Raises AudioError or TextError."""
         config = self.config
         rng = utterance_rng(config.train.seed, epoch, utterance.id)
         sample_rate = config.features.sample_rate
-        wave = read_utterance(
-            utterance, sample_rate, channel=config.data.channel, trim=config.data.trim_silence
-        )
+        if self.augmenter.leaves_out_speech(rng):
+            wave, text = self.augmenter.noise_only(utterance.duration, rng), ""
+        else:
+            wave = read_utterance(
+                utterance, sample_rate, channel=config.data.channel, trim=config.data.trim_silence
+            )
+            text = utterance.text
         (speed,) = speed_factors(config.augment, config.train.seed, epoch, [utterance.id])
         wave = self.augmenter.augment_wave(wave, rng, float(speed))
         if self.extractor is not None and config.features.dither:
@@ -112,7 +116,7 @@ class TrainingSet:
             self.augmenter.draw_spans(config.features.num_mels, frames, rng)
             for _ in range(config.loss.num_views)
         )
-        tokens = np.array(self.tokenizer.encode(self.normalize(utterance.text)), dtype=np.int64)
+        tokens = np.array(self.tokenizer.encode(self.normalize(text)), dtype=np.int64)
         return Example(utterance.id, wave, tokens, views)
 
     def batch(self, utterances: Sequence[Utterance], epoch: int) -> Batch:

@@ -141,6 +141,37 @@ def test_real_noise_is_read_and_mixed(speech):
     assert sum(not np.array_equal(c, wave) for c in changed) >= 8
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_speech_is_left_out_as_often_as_asked(tmp_path, probability):
+    augmenter = with_noise(tmp_path, noise(RATE), noise_only_probability=probability)
+    times = sum(augmenter.leaves_out_speech(utterance_rng(0, epoch, "a")) for epoch in range(1000))
+    assert times == pytest.approx(1000 * probability, abs=73)  # 5 standard deviations
+
+
+def test_noise_alone_is_of_any_length_up_to_the_utterances_and_of_any_level(tmp_path):
+    augmenter = with_noise(tmp_path, noise(RATE, 3))
+    waves = [augmenter.noise_only(4.0, utterance_rng(0, epoch, "a")) for epoch in range(100)]
+    seconds = np.array([wave.size / RATE for wave in waves])
+    levels = np.array([10 * np.log10(power(wave)) for wave in waves])
+    for found, low, high in ((seconds, 0.5, 4.0), (levels, -55, -15)):
+        assert low - 0.1 < found.min() < low + 0.1 * (high - low)
+        assert high - 0.1 * (high - low) < found.max() < high + 0.1
+    longest = waves[int(seconds.argmax())]
+    np.testing.assert_allclose(longest[:RATE], longest[RATE : 2 * RATE], atol=1e-6)  # repeated
+    assert all(wave.dtype == np.float32 and np.abs(wave).max() <= 1 for wave in waves)
+
+
+def test_silent_noise_alone_is_silence(tmp_path):
+    augmenter = with_noise(tmp_path, np.zeros(RATE, dtype=np.float32))
+    wave = augmenter.noise_only(0.1, utterance_rng(0, 0, "a"))
+    np.testing.assert_array_equal(wave, np.zeros(RATE // 10, dtype=np.float32))
+
+
+def test_noise_alone_needs_noise():
+    with pytest.raises(ValueError, match=r"noise_only_probability: there is no noise"):
+        AugmentConfig(noise_only_probability=0.1)
+
+
 @pytest.mark.parametrize("gain", [-12.0, 6.0])
 def test_gain_is_in_decibels(gain):
     augmenter = Augmenter(AugmentConfig(gain_db=(gain, gain)), RATE)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,23 @@ def test_without_augmentation_an_example_is_the_file_and_its_text(utterances):
         np.testing.assert_array_equal(example.wave, read_audio(utterance.path, RATE))
         labels = training_set.config.text.labels
         assert "".join(labels[token] for token in example.tokens) == utterance.text
+
+
+def test_noise_that_stands_for_an_utterance_has_no_text_and_nothing_of_its_speech(utterances, speech):
+    """Of an utterance that is not there nothing can be read; what is drawn is a function of the epoch."""
+    config = config_of(f"augment.noise=[{speech}/noise/all.jsonl]", "augment.noise_only_probability=0.5")
+    lost = [replace(one, path=Path("/nowhere.wav"), text="zero") for one in utterances]
+    examples, batches = TrainingSet(config), []
+    for epoch in range(4):
+        batches.append(examples.batch(lost, epoch))
+        assert not batches[-1].token_lengths.any()
+        assert not batches[-1].tokens.size
+        assert len(batches[-1]) + len(batches[-1].faults) == len(lost)
+    assert 20 < sum(map(len, batches)) < 60  # of 80, 4.5 standard deviations
+    assert len({batch.ids for batch in batches}) == 4
+    again = TrainingSet(config).batch(lost, 3)
+    assert again.ids == batches[3].ids
+    np.testing.assert_array_equal(again.waves, batches[3].waves)
 
 
 def test_a_batch_is_its_examples_padded(utterances):

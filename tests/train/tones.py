@@ -143,6 +143,7 @@ def everything_random(noise):
             "gain_db": [-6, 3],
             "noise": [str(noise)],
             "noise_probability": 0.7,
+            "noise_only_probability": 0.2,
             "freq_width": 4,
             "time_width": 6,
         },
