@@ -15,7 +15,16 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., object])
 
 # Where compiled functions are, and the functions and types that they use.
-ROOMS = ("decode", "lm")
+SOURCES = ("compiled.py", "features.py", "mel_energies.py", "decode/*.py", "lm/*.py")
+
+
+def compiles() -> bool:
+    """Whether numba is here. Loading it takes a tenth of a second."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def compiled(function: F) -> F:
@@ -41,15 +50,15 @@ def compiled_inside(function: F) -> F:
 @cache
 def source_hash(package: Path) -> str:
     """A hash of the sources that a compiled function is made of; numba adds its own version to it."""
-    files = [package / "compiled.py", *(path for room in ROOMS for path in (package / room).glob("*.py"))]
+    files = [path for pattern in SOURCES for path in package.glob(pattern)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
 
 
 def _jit(function: F, **options: Any) -> F:
-    try:
-        import numba
-    except ImportError:
+    if not compiles():
         return function
+    import numba
+
     njit: Any = numba.njit  # its types do not know all of its options
     compiled_function: F = njit(
         function, nogil=True, fastmath=False, error_model="numpy", no_cfunc_wrapper=True, **options

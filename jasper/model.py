@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,11 +40,13 @@ class Recognition:
 class Model:
     """A recognizer: a configuration and an engine that runs its network."""
 
-    def __init__(self, config: ModelConfig, engine: Engine, decode: DecodeConfig | None = None) -> None:
-        """Make a recognizer; without `decode` the search is greedy."""
+    def __init__(
+        self, config: ModelConfig, engine: Engine, decode: DecodeConfig | None = None, threads: int = 1
+    ) -> None:
+        """Make a recognizer; without `decode` the search is greedy, features may use so many `threads`."""
         self.config = config
         self.engine = engine
-        self.extractor = FeatureExtractor(config.features)
+        self.extractor = FeatureExtractor(config.features, threads=threads)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
         decode = decode or DecodeConfig()
@@ -138,11 +141,13 @@ def load(
 
     `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto,
     `decode` how log-probabilities become text (greedily when not given), `precision` fp32, bf16, fp16
-    or int8, `threads` those of the processor that the engine may use (as many as it likes when not given).
+    or int8, `threads` those of the processor that engine and features may use (as many as they like when not
+    given).
     Raises ConfigError for a setting that cannot be, ModelError when the directory is no model, its weights do
     not fit its configuration, or the engine cannot do what is asked.
     """
     directory = find_bundle(path)
     raw = {"engine": engine, "device": device, "precision": precision, "threads": threads}
     settings = parse_config(EngineConfig, raw, "engine")
-    return Model(read_model_config(directory), load_engine(directory, settings), decode)
+    cores = threads or os.cpu_count() or 1
+    return Model(read_model_config(directory), load_engine(directory, settings), decode, cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -89,7 +90,8 @@ class TrainingSet:
 
     def __init__(self, config: Config, with_features: bool = False) -> None:
         self.config = config
-        self.extractor = FeatureExtractor(config.features) if with_features else None
+        # The same loops from the first utterance to the last: a resumed run must come to the same bits.
+        self.extractor = FeatureExtractor(config.features, patience=math.inf) if with_features else None
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
         self.augmenter = Augmenter(config.augment, config.features.sample_rate)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numpy.typing import NDArray
 
 from jasper.config import DecodeConfig
 from jasper.errors import ModelError
@@ -19,25 +20,26 @@ def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothe
     """
     log_probs, lengths = np.asarray(log_probs), np.asarray(lengths)
     _check_shapes(log_probs, lengths, blank)
-    return follow(log_probs.argmax(axis=2), log_probs.max(axis=2), lengths, blank)
+    best = log_probs.argmax(axis=2)
+    return follow(best, np.take_along_axis(log_probs, best[:, :, None], axis=2)[:, :, 0], lengths, blank)
 
 
 def follow(best: IntArray, peaks: FloatArray, lengths: IntArray, blank: int) -> list[Hypothesis]:
     """`greedy`, for the best label (B, T) of every step and its log-probability (B, T)."""
-    valid = np.arange(best.shape[1]) < lengths[:, None]
-    summed = _checked(peaks, valid)
-    changed = np.ones_like(valid)
-    changed[:, 1:] = best[:, 1:] != best[:, :-1]
-    emitted = valid & changed & (best != blank)
-    # A running sum adds in time order, whatever the padding; np.sum groups its terms by the padded length.
-    scores = np.pad(summed.cumsum(axis=1), ((0, 0), (1, 0)))
-    hypotheses = []
-    for row, length in enumerate(lengths):
-        frames = np.flatnonzero(emitted[row])
-        tokens = best[row, frames]
-        score = float(scores[row, length])
-        hypotheses.append(Hypothesis(tuple(tokens.tolist()), tuple(frames.tolist()), score))
-    return hypotheses
+    return [_path(best[row, :length], peaks[row, :length], row, blank) for row, length in enumerate(lengths)]
+
+
+def _path(best: IntArray, peaks: FloatArray, row: int, blank: int) -> Hypothesis:
+    """What the best labels (T,) of a row spell. Raises ModelError where a log-probability is not a number."""
+    if not len(best):
+        return Hypothesis((), (), 0.0)
+    emitted = best != blank
+    emitted[1:] &= best[1:] != best[:-1]
+    frames = np.flatnonzero(emitted)
+    score = float(peaks.cumsum(dtype=np.float64)[-1])  # added in the order of time
+    if math.isnan(score):
+        raise _not_a_number(row, int(np.isnan(peaks).argmax()))
+    return Hypothesis(tuple(best[frames].tolist()), tuple(frames.tolist()), score)
 
 
 def make(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
@@ -48,7 +50,10 @@ def make(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
 def check_log_probs(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
     """Raise ModelError for shapes and lengths that do not fit, and for a valid step that is not a number."""
     _check_shapes(log_probs, lengths, blank)
-    _checked(log_probs.max(axis=2), np.arange(log_probs.shape[1]) < lengths[:, None])
+    valid = np.arange(log_probs.shape[1]) < lengths[:, None]
+    bad = np.argwhere(np.isnan(log_probs.max(axis=2)) & valid)
+    if len(bad):
+        raise _not_a_number(*bad[0].tolist())
 
 
 def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
@@ -65,13 +70,7 @@ def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
         raise ModelError(f"lengths {lengths.tolist()} are not all within the {steps} steps of log_probs")
 
 
-def _checked(peaks: FloatArray, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(B, T) the highest log-probability of every valid step, 0 past the end."""
-    summands = np.where(valid, peaks, 0.0).astype(np.float64)
-    bad = np.argwhere(np.isnan(summands))
-    if len(bad):
-        row, step = bad[0].tolist()
-        raise ModelError(
-            f"log_probs are not a number at row {row}, step {step}; the weights or the features are broken"
-        )
-    return summands
+def _not_a_number(row: int, step: int) -> ModelError:
+    return ModelError(
+        f"log_probs are not a number at row {row}, step {step}; the weights or the features are broken"
+    )

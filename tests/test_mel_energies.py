@@ -1,0 +1,146 @@
+"""Compiled features against NumPy's: any settings, any length, any thread; and when they take over."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jasper import mel_energies
+from jasper.config import FeatureConfig
+from jasper.convert.nvidia_yaml import NVIDIA_FEATURES as NVIDIA
+from jasper.features import FeatureExtractor
+
+pytest.importorskip("numba")
+
+TOLERANCE = 1e-9  # of a logarithm; of the transforms' rounding little is left under a guard of 2^-24
+
+configs = st.builds(
+    FeatureConfig,
+    frame_count=st.sampled_from(["ceil", "floor"]),
+    edges=st.sampled_from(["reflect", "zeros"]),
+    n_fft=st.sampled_from([512, 1024, 2048]),
+    num_mels=st.sampled_from([1, 64, 80, 200]),  # of 200 some have no frequency at all
+    window_ms=st.sampled_from([20.0, 25.0, 5.0, 15.0625]),  # the last has 241 samples
+    hop_ms=st.sampled_from([10.0, 30.0, 6.3125]),
+    preemphasis=st.sampled_from([0.97, 0.0]),
+    log_guard=st.sampled_from(["add", "clamp"]),
+)
+LENGTHS = (1, 2, 159, 160, 161, 255, 256, 257, 320, 64 * 160, 64 * 160 + 1, 90_000)
+
+
+def noise(size: int) -> np.ndarray:
+    return (0.1 * np.random.default_rng(size).standard_normal(size)).astype(np.float32)
+
+
+def both(config: FeatureConfig, threads: int = 1) -> tuple[FeatureExtractor, FeatureExtractor]:
+    compiled = FeatureExtractor(config, threads=threads, patience=0)
+    assert isinstance(compiled._energies, mel_energies.MelEnergies)
+    return FeatureExtractor(config, patience=math.inf), compiled
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    config=configs,
+    size=st.one_of(st.sampled_from(LENGTHS), st.integers(1, 20_000)),
+    threads=st.sampled_from([1, 3]),
+)
+def test_they_are_those_of_numpy(config, size, threads):
+    numpy, compiled = both(config, threads)
+    expected = numpy.log_mel(noise(size))
+    assert compiled.log_mel(noise(size)).shape == expected.shape
+    np.testing.assert_allclose(compiled.log_mel(noise(size)), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("n_fft", [2, 4, 8, 16, 32, 64, 128, 256])
+def test_short_transforms_are_those_of_numpy(n_fft):
+    """Of radix 4 alone, with a last step of 2, of 2 alone, and of no step at all."""
+    rate = 100 * n_fft  # the window fills the transform
+    config = FeatureConfig(n_fft=n_fft, sample_rate=rate, window_ms=10.0, hop_ms=10.0, num_mels=2)
+    numpy, compiled = both(config)
+    np.testing.assert_allclose(
+        compiled.log_mel(noise(5000)), numpy.log_mel(noise(5000)), rtol=0, atol=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("edges", ["reflect", "zeros"])
+def test_silence_and_speech_of_telephones_are_those_of_numpy(edges):
+    """With NVIDIA's guard, 1e-20, the logarithm sees every rounding error of a band that is almost silent."""
+    config = NVIDIA.model_copy(update={"edges": edges})
+    numpy, compiled = both(config)
+    loud = noise(32000)
+    loud[8000:16000] = 0
+    narrow = np.fft.irfft(np.where(np.arange(16001) < 8000, np.fft.rfft(loud), 1e-4)).astype(np.float32)
+    for wave in (np.zeros(8000, np.float32), loud, narrow):
+        np.testing.assert_allclose(compiled([wave])[0], numpy([wave])[0], rtol=0, atol=4e-5)
+
+
+def test_a_wave_with_gaps_in_memory_is_taken():
+    numpy, compiled = both(FeatureConfig())
+    wave = np.repeat(noise(4000), 2)[::2]
+    np.testing.assert_allclose(compiled.log_mel(wave), numpy.log_mel(wave), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("change", [{"n_fft": 400}, {"power": 1.0}])
+def test_what_they_cannot_do_is_left_to_numpy(change):
+    config = FeatureConfig(**change)
+    assert mel_energies.make_energies(config, 1) is None
+    np.testing.assert_array_equal(
+        FeatureExtractor(config, patience=0).log_mel(noise(2000)),
+        FeatureExtractor(config, patience=math.inf).log_mel(noise(2000)),
+    )
+
+
+def test_without_numba_numpy_does_it(monkeypatch):
+    monkeypatch.setattr(mel_energies, "compiles", lambda: False)
+    extractor = FeatureExtractor(FeatureConfig(), patience=0)
+    expected = FeatureExtractor(FeatureConfig(), patience=math.inf).log_mel(noise(2000))
+    np.testing.assert_array_equal(extractor.log_mel(noise(2000)), expected)
+
+
+def test_they_take_over_when_they_pay():
+    """A short command does not wait for a compiler."""
+    code = """
+import sys, numpy as np
+from jasper.config import FeatureConfig
+from jasper.features import FeatureExtractor, PATIENCE
+extractor = FeatureExtractor(FeatureConfig())
+minute = np.zeros(60 * 16000, np.float32)
+for passed in range(1, 100):
+    extractor.log_mel(minute)
+    if "numba" in sys.modules:
+        break
+print(passed * 60 - PATIENCE)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 0
+
+
+def _child(extractor: FeatureExtractor, wave: np.ndarray, results: multiprocessing.SimpleQueue) -> None:
+    results.put(extractor.log_mel(wave))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork")
+def test_a_process_that_was_forked_has_threads_of_its_own():
+    """It waited for those of its parent for ever."""
+    _, compiled = both(FeatureConfig(), threads=2)
+    wave = noise(200_000)
+    expected = compiled.log_mel(wave)
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    child = context.Process(target=_child, args=(compiled, wave, results), daemon=True)
+    child.start()
+    try:
+        child.join(0.01)
+        assert results._reader.poll(60)
+        np.testing.assert_array_equal(results.get(), expected)
+    finally:
+        child.kill()
+        child.join(60)
