@@ -37,6 +37,11 @@ def feature_precision(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type in ("mps", "npu") else torch.float64
 
 
+def runs_beside_host(device: torch.device) -> bool:
+    """Whether the host hands it work and goes on: copies come from pinned memory, events tell of ends."""
+    return device.type in ("cuda", "npu")
+
+
 def _available(kind: str) -> bool:
     if kind == "npu":
         try:

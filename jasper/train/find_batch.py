@@ -19,7 +19,7 @@ from jasper.data.selection import read_training, with_labels
 from jasper.data.table import durations_of
 from jasper.errors import ConfigError, TrainingError
 from jasper.features import num_frames
-from jasper.nn.device import pick_device
+from jasper.nn.device import pick_device, runs_beside_host
 from jasper.train.learner import Learner
 from jasper.train.log import say
 from jasper.train.ranks import Ranks
@@ -107,8 +107,8 @@ def _longest_duration(config: Config) -> float:
 
 def _free_bytes(device: str) -> float:
     picked = pick_device(device)
-    if picked.type == "cuda":
-        return float(torch.cuda.mem_get_info(picked)[0])
+    if runs_beside_host(picked):
+        return float(torch.get_device_module(picked).mem_get_info(picked)[0])
     meminfo = Path("/proc/meminfo")
     if picked.type == "cpu" and meminfo.is_file():
         lines = dict(line.split(":") for line in meminfo.read_text(encoding="ascii").splitlines())
@@ -157,8 +157,8 @@ def _try(config: Config, durations: Sequence[float], sender: Connection) -> None
             raise
         sender.send(None)
         return
-    if ranks.device.type == "cuda":
-        sender.send(float(torch.cuda.max_memory_reserved(ranks.device)))
+    if runs_beside_host(ranks.device):
+        sender.send(float(torch.get_device_module(ranks.device).max_memory_reserved(ranks.device)))
     else:
         unit = 1 if sys.platform == "darwin" else 1024
         sender.send(float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit))

@@ -14,7 +14,7 @@ from jasper.engines.torch import TorchEngine
 from jasper.errors import CheckpointError
 from jasper.features import num_frames
 from jasper.nn import TorchFeatures
-from jasper.nn.device import feature_precision, pick_precision
+from jasper.nn.device import feature_precision, pick_precision, runs_beside_host
 from jasper.nn.spec_augment import hide_spans
 from jasper.nn.weights import build_network, network_weights
 from jasper.train.adapt import hold_still, parameter_groups, start_from
@@ -94,7 +94,7 @@ class Learner:
     def _there(self, array: NDArray[np.generic]) -> Tensor:
         """The array on the device; the host does not wait for the copy."""
         tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
+        if runs_beside_host(self.device):
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 

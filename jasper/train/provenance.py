@@ -20,6 +20,7 @@ import soundfile
 from jasper.config import Config
 from jasper.errors import CheckpointError, Interrupted, JasperError, ManifestError
 from jasper.storage import atomic_file, open_binary
+from jasper.train.accelerator import accelerator
 from jasper.train.log import say
 from jasper.train.run import Run
 from jasper.types import Location
@@ -29,6 +30,7 @@ FILE = "run.json"
 _PACKAGES = (
     "jasper-asr",
     "torch",
+    "torch-npu",
     "mindspore",
     "numpy",
     "soundfile",
@@ -193,10 +195,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _accelerators() -> list[str]:
-    torch = sys.modules.get("torch")  # not loaded by a training in MindSpore
-    if torch is None:
+    module = accelerator()
+    if module is None or not hasattr(module, "get_device_name"):
         return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [str(module.get_device_name(index)) for index in range(module.device_count())]
 
 
 def _processor() -> str:

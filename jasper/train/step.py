@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jasper.data.dataset import Batch
+from jasper.nn.device import runs_beside_host
 from jasper.train.learner import Learner
 from jasper.train.ranks import Ranks
 from jasper.train.tally import Tally
@@ -80,7 +81,7 @@ def _clip(network: nn.Module, limit: float | None) -> Tensor:
 
 def _sent_to_host(numbers: Tensor, ids: tuple[str, ...], scaled: bool) -> Outcome:
     device = numbers.device
-    if device.type not in ("cuda", "npu"):
+    if not runs_beside_host(device):
         return Outcome(numbers.cpu(), ids, None, scaled)
     host = numbers.to("cpu", non_blocking=True)
     copied = torch.Event(device)

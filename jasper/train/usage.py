@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from jasper.train.accelerator import accelerator
 from jasper.train.tally import Tally
 
 _LEAST_S = 0.1  # between two measures: the processor's clock ticks a hundred times a second
@@ -56,14 +56,14 @@ class Usage:
 
 
 def _gpu() -> dict[str, float]:
-    torch = sys.modules.get("torch")  # not loaded by a training in MindSpore
-    if torch is None or not torch.cuda.is_available():
+    module = accelerator()
+    if module is None:
         return {}
-    found = {"gpu_memory_gib": torch.cuda.memory_reserved() / 2**30}
-    with suppress(
-        Exception
-    ):  # NVIDIA's package need not be there, and has errors of its own; no training ends for it
-        found["gpu_percent"] = float(torch.cuda.utilization())
+    found: dict[str, float] = {}
+    # The maker's package need not be there, and has errors of its own; no training ends for it.
+    with suppress(Exception):
+        found["gpu_memory_gib"] = module.memory_reserved() / 2**30
+        found["gpu_percent"] = float(module.utilization())
     return found
 
 
