@@ -103,12 +103,3 @@ def textgrid(words: Sequence[Word], duration: float, tier: str = "words") -> str
             f"            xmax = {stop:.6f}", f'            text = "{quoted}"',
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def ctm(words: Sequence[Word], name: str) -> str:
-    """NIST's time marks: recording, channel, start and duration in seconds, word, confidence."""
-    name = "_".join(name.split())
-    return "".join(
-        f"{name} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n"
-        for word in words
-    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from jasper.storage import stem
 from jasper.subtitles import cues
-from jasper.types import Transcript
+from jasper.types import Transcript, Word
 
 
 def txt(transcript: Transcript) -> str:
@@ -53,11 +53,16 @@ def to_json(transcript: Transcript) -> str:
 
 
 def ctm(transcript: Transcript) -> str:
-    """NIST's time-marked words: recording, channel, start and duration in seconds, word, confidence."""
-    name = "_".join(stem(transcript.path).split()) if transcript.path else "audio"
+    """NIST's time-marked words of a recording."""
+    return time_marks(transcript.words, stem(transcript.path) if transcript.path else "audio")
+
+
+def time_marks(words: Iterable[Word], recording: str) -> str:
+    """NIST's ctm: recording, channel, start and duration in seconds, word, confidence."""
+    name = "_".join(recording.split())
     return _lines(
         f"{name} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}"
-        for word in transcript.words
+        for word in words
     )
 
 

@@ -90,12 +90,13 @@ def _utterances(source: str, text: Path | None) -> Sequence[Utterance]:
 
 
 def _write(form: Format, out: Path | None, utterance: Utterance, words: Sequence[Word]) -> None:
-    from jasper.align import ctm, textgrid
+    from jasper.align import textgrid
+    from jasper.writers import time_marks
 
     if form is Format.textgrid:
         content, ending = textgrid(words, utterance.duration), ".TextGrid"
     elif form is Format.ctm:
-        content, ending = ctm(words, utterance.id), ".ctm"
+        content, ending = time_marks(words, utterance.id), ".ctm"
     else:
         row = {"id": utterance.id, "words": [asdict(word) for word in words]}
         content, ending = json.dumps(row, ensure_ascii=False) + "\n", ".json"

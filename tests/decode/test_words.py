@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jasper.decode.align as align
+import jasper.decode.viterbi as viterbi
 from jasper.config import DecodeConfig, SubwordConfig
 from jasper.decode import greedy
 from jasper.decode.align import align_tokens, text_log_prob
@@ -52,7 +52,7 @@ def test_halving_long_audio_gives_the_same_alignment(seed, tokens):
     log_probs = random_log_probs(seed, min_frames(tokens) + 20)
     whole = align_tokens(log_probs, tokens, BLANK)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(align, "MAX_BACK_POINTERS", 30)
+        patch.setattr(viterbi, "MAX_BACK_POINTERS", 30)
         halved = align_tokens(log_probs, tokens, BLANK)
     assert halved.score == pytest.approx(whole.score, abs=1e-9)
     assert halved.starts.tolist() == whole.starts.tolist()
