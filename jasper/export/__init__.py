@@ -77,10 +77,13 @@ def export(
             for file in reversed(files):  # the one that is loaded last, when what it needs is there
                 with file.open("rb") as written:
                     os.fsync(written.fileno())
-                file.replace(target.parent / file.name)
+                place = target.parent / file.relative_to(folder)
+                place.parent.mkdir(exist_ok=True)
+                file.replace(place)
     except OSError as error:
         raise CheckpointError(f"{target}: could not be written: {error}") from None
-    return Exported(target, tuple(target.parent / file.name for file in files), difference, int8)
+    places = tuple(target.parent / file.relative_to(folder) for file in files)
+    return Exported(target, places, difference, int8)
 
 
 def _name(precision: str, waveform: bool, ending: str) -> str:

@@ -1,7 +1,8 @@
-"""A model in, a MINDIR out: MindSpore's graph and weights in one file, for batches of any size and length.
+"""A model in, a MINDIR out: MindSpore's graph and weights, for batches of any size and length.
 
-Made with MindSpore, in its own environment. Inputs are features (B, num_mels, T) float32 and lengths (B,)
-int32, outputs log_probs (B, T', V) and lengths (B,).
+Made with MindSpore, in its own environment. More than 1 GB of weights, such as Jasper 10x5's, it leaves out
+of the graph: `x.mindir` then needs the folder `x_variables` beside it. Inputs are features (B, num_mels, T)
+float32 and lengths (B,) int32, outputs log_probs (B, T', V) and lengths (B,).
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ except ImportError:
 ENDING = ".mindir"
 PRECISIONS = ("fp32",)
 
-_MOST_BYTES = 2**30  # MindSpore writes what is larger as a folder of files
-
 
 def write(path: Path, source: Source) -> list[Path]:
-    """Write the file. Raises ModelError for waves as input and for what needs more than one file."""
+    """Write the file, and the weights if they are many. Raises ModelError for waves as input."""
     if source.waveform:
         raise ModelError("a MINDIR takes features; --waveform is there for onnx, openvino and torch")
-    if sum(value.nbytes for value in source.weights.values()) > _MOST_BYTES:
-        raise ModelError("the network is larger than the 1 GB of a single MINDIR; take --format onnx")
     network = build_network(source.config)
     load_weights(network, dict(source.weights), path.name)
     network.set_train(False)
     features = Tensor(shape=[None, source.config.features.num_mels, None], dtype=mindspore.float32)
     lengths = Tensor(shape=[None], dtype=mindspore.int32)
     mindspore.export(network, features, lengths, file_name=str(path), file_format="MINDIR")
-    return [path]
+    if path.is_file():
+        return [path]
+    # Each weight has its place relative to the graph, whatever that is called.
+    path.with_name(f"{path.stem}_graph{ENDING}").rename(path)
+    return [path, *path.with_name(f"{path.stem}_variables").iterdir()]
 
 
 def run(path: Path, source: Source, inputs: Inputs) -> Outputs:

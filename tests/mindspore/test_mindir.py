@@ -32,6 +32,22 @@ def test_the_file_runs_on_any_batch_and_length(tmp_path):
             assert np.abs(found[row, :num] - expected[row, :num]).max() < 1e-4
 
 
+def test_many_weights_stand_beside_the_graph(tmp_path, monkeypatch):
+    """As MindSpore writes more than 1 GB, such as Jasper 10x5; whatever the file is called, it finds them."""
+    monkeypatch.setattr(mindspore.train.serialization, "TOTAL_SAVE", 1)  # KiB
+    model, out = write_small_model(tmp_path / "model"), tmp_path / "elsewhere"
+    exported = jasper.export(model, "mindir", check=True, out=out / "x.mindir")
+    assert exported.files == (out / "x.mindir", out / "x_variables" / "data_0")
+    assert exported.difference < 1e-4
+    assert sorted(path.name for path in out.iterdir()) == ["x.mindir", "x_variables"]
+    out.rename(tmp_path / "moved")
+    graph = nn.GraphCell(mindspore.load(str(tmp_path / "moved" / "x.mindir")))
+    features = np.random.default_rng(0).standard_normal((1, 64, 50), dtype=np.float32)
+    found, _ = graph(Tensor(features), Tensor(np.array([50], np.int32)))
+    expected, _ = load_engine(model, EngineConfig(engine="torch")).log_probs(features, np.array([50]))
+    np.testing.assert_allclose(found.asnumpy(), expected, atol=1e-4)
+
+
 def test_what_a_mindir_cannot_be_is_said(tmp_path):
     model = write_small_model(tmp_path / "model")
     with pytest.raises(ModelError, match="a MINDIR takes features"):
