@@ -1,10 +1,14 @@
 """A model and a manifest of clips in; what they lose when joined to long recordings, and the memory out.
 
-python benchmarks/long.py MODEL MANIFEST [--minutes 1 10 60] [--noise-db -60] [--hours 3]
+python benchmarks/long.py MODEL MANIFEST [--minutes 1 10 60] [--noise-db -60] [--hours 3] [--show]
 
-The clips, repeated as needed, are joined with pauses of 0.5 to 2 s. WER is of the whole text of a recording
-against the whole text of its clips' references; the clips' own is counted the same way. Times are of words
+The clips are joined with pauses of 0.5 to 2 s into as many recordings of a length as hold all of them; the
+last is filled up with the first clips again. WER is of the whole text of a recording against the whole text
+of its clips' references, summed over recordings; the clips' own is counted the same way. Times are of words
 that are recognised alike in both. With --hours a process of its own transcribes a recording of that length.
+
+First come the clips one by one again, each a little later: a network whose step is 40 ms does not say the
+same of them, and a recording cannot be nearer to its clips than they are to themselves.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -24,12 +29,13 @@ from rapidfuzz.distance import Levenshtein
 
 import jasper
 from jasper.audio import read_audio
-from jasper.metrics import count_errors
+from jasper.metrics import ErrorCounts, count_errors
 from jasper.model import Model
 from jasper.types import FloatArray, Transcript, Word
 
 PAUSE_S = (0.5, 2.0)
 CLOSE_S = 0.040
+DELAYS_S = (0.01, 0.02, 0.03, 0.04)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,22 @@ class Clip:
     heard: Transcript
 
 
+Recording = list[tuple[Clip, int]]  # clips, each with the samples of the pause after it
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A recording's errors and words beside those of its clips alone."""
+
+    num_clips: int
+    num_words: int  # that were recognised in the clips alone
+    alone: ErrorCounts
+    joined: ErrorCounts
+    alike: list[tuple[Word, Word]]  # as in the clip, and in the recording
+    duration: float
+    seconds: float  # that it took
+
+
 def main() -> None:
     """Print a row a length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -49,6 +71,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="*", default=[1, 10, 60])
     parser.add_argument("--noise-db", type=float, help="of noise in the pauses; without it they are silent")
     parser.add_argument("--hours", type=float, help="of a recording whose memory is measured")
+    parser.add_argument("--show", action="store_true", help="the words that are further apart than 40 ms")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
@@ -61,69 +84,110 @@ def main() -> None:
         for wave in [read_audio(utterance.path, model.sample_rate)]
     ]
     level = 0.0 if arguments.noise_db is None else 10 ** (arguments.noise_db / 20)
-    print("minutes  clips  WER alone  WER joined  relative  words in 40 ms  in 80 ms  times real time")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.flac"
-        for minutes in arguments.minutes:
-            joined = _write(path, clips, minutes * 60, model.sample_rate, level)
-            _compare(model, path, minutes, joined)
+        _measure(model, clips, path, arguments.minutes, level, arguments.show)
         if arguments.hours:
-            _write(path, clips, arguments.hours * 3600, model.sample_rate, level)
+            recording = next(_recordings(clips, arguments.hours * 3600, model.sample_rate))
+            _write(path, recording, model.sample_rate, level)
             subprocess.run(
                 [sys.executable, __file__, arguments.model, "-", "--memory-of", str(path)], check=True
             )
 
 
-def _write(
-    path: Path, clips: list[Clip], seconds: float, rate: int, level: float
-) -> list[tuple[float, Clip]]:
-    """Write so many seconds of clips and pauses; return where each clip begins (s)."""
-    rng, joined, samples = np.random.default_rng(0), [], 0
+def _measure(
+    model: Model, clips: list[Clip], path: Path, lengths: list[float], level: float, show: bool
+) -> None:
+    print(
+        "             files  clips  WER alone  joined  relative  words alike  in 40 ms  in 80 ms  × real time"
+    )
+    for delay in DELAYS_S:
+        lead, found = round(delay * model.sample_rate), []
+        for clip in clips:
+            _write(path, [(clip, 0)], model.sample_rate, level, lead)
+            found.append(_compare(model, path, [(clip, 0)], lead))
+        _print(f"{1000 * delay:.0f} ms later", found, show)
+    for minutes in lengths:
+        found = []
+        for recording in _recordings(clips, minutes * 60, model.sample_rate):
+            _write(path, recording, model.sample_rate, level)
+            found.append(_compare(model, path, recording))
+        _print(f"{minutes:g} min", found, show)
+
+
+def _recordings(clips: list[Clip], seconds: float, rate: int) -> Iterator[Recording]:
+    """Clips in order, each with the samples of the pause after it, until every clip was in a recording."""
+    rng, joined, samples = np.random.default_rng(0), Recording(), 0
+    for index, clip in enumerate(cycle(clips)):
+        if samples >= seconds * rate:
+            yield joined
+            joined, samples = Recording(), 0
+            if index >= len(clips):
+                return
+        joined.append((clip, round(rng.uniform(*PAUSE_S) * rate)))
+        samples += clip.wave.size + joined[-1][1]
+
+
+def _write(path: Path, joined: Recording, rate: int, level: float, lead: int = 0) -> None:
+    rng = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", rate, 1) as file:
-        for clip in cycle(clips):
-            if samples >= seconds * rate:
-                return joined
-            pause = level * rng.standard_normal(round(rng.uniform(*PAUSE_S) * rate))
+        file.write(np.zeros(lead))
+        for clip, pause in joined:
             file.write(clip.wave)
-            file.write(pause)
-            joined.append((samples / rate, clip))
-            samples += clip.wave.size + pause.size
-    raise AssertionError("cycle ends only where there is no clip")
+            file.write(level * rng.standard_normal(pause))
 
 
-def _compare(model: Model, path: Path, minutes: float, joined: list[tuple[float, Clip]]) -> None:
+def _compare(model: Model, path: Path, joined: Recording, lead: int = 0) -> Compared:
     begun = time.perf_counter()
     found = model.transcribe(path, words=True)
-    rate = found.duration / (time.perf_counter() - begun)
-    reference = " ".join(clip.text for _, clip in joined).split()
-    alone = count_errors(reference, " ".join(clip.heard.text for _, clip in joined).split()).rate
-    together = count_errors(reference, found.text.split()).rate
-    expected = [
-        replace(word, start=word.start + start, end=word.end + start)
-        for start, clip in joined
-        for word in clip.heard.words
-    ]
-    apart = np.array(list(_apart(expected, found.words)))
-    close = [float((apart <= bound + 1e-6).mean()) for bound in (CLOSE_S, 2 * CLOSE_S)]
-    print(
-        f"{minutes:7g}  {len(joined):5}  {alone:9.2%}  {together:10.2%}  {together / alone - 1:8.2%}"
-        f"  {close[0]:14.1%}  {close[1]:8.1%}  {rate:15.0f}",
-        flush=True,
+    seconds = time.perf_counter() - begun
+    reference = " ".join(clip.text for clip, _ in joined).split()
+    expected, start = list[Word](), lead / model.sample_rate
+    for clip, pause in joined:
+        expected += [replace(w, start=w.start + start, end=w.end + start) for w in clip.heard.words]
+        start += (clip.wave.size + pause) / model.sample_rate
+    return Compared(
+        num_clips=len(joined),
+        num_words=len(expected),
+        alone=count_errors(reference, [word.text for word in expected]),
+        joined=count_errors(reference, found.text.split()),
+        alike=list(_alike(expected, found.words)),
+        duration=found.duration,
+        seconds=seconds,
     )
 
 
-def _apart(expected: list[Word], found: tuple[Word, ...]):
-    """How far (s) the starts and the ends of the words lie apart that were recognised alike."""
-    blocks = Levenshtein.opcodes([word.text for word in expected], [word.text for word in found])
-    for block in blocks:
+def _alike(expected: list[Word], found: tuple[Word, ...]) -> Iterator[tuple[Word, Word]]:
+    """The words that were recognised alike, as they were in the clip and in the recording."""
+    for block in Levenshtein.opcodes([word.text for word in expected], [word.text for word in found]):
         if block.tag == "equal":
-            for one, other in zip(
-                expected[block.src_start : block.src_end],
-                found[block.dest_start : block.dest_end],
-                strict=True,
-            ):
-                yield abs(one.start - other.start)
-                yield abs(one.end - other.end)
+            source, dest = slice(block.src_start, block.src_end), slice(block.dest_start, block.dest_end)
+            yield from zip(expected[source], found[dest], strict=True)
+
+
+def _print(name: str, found: list[Compared], show: bool) -> None:
+    alone, joined = (
+        sum(counts, ErrorCounts()) for counts in zip(*((f.alone, f.joined) for f in found), strict=True)
+    )
+    pairs = [pair for one in found for pair in one.alike]
+    apart = np.array([[one.start - other.start, one.end - other.end] for one, other in pairs])
+    close = [float((np.abs(apart) <= bound + 1e-6).mean()) for bound in (CLOSE_S, 2 * CLOSE_S)]
+    words = sum(one.num_words for one in found)
+    rate = sum(one.duration for one in found) / sum(one.seconds for one in found)
+    print(
+        f"{name:11}  {len(found):5}  {sum(one.num_clips for one in found):5}  {alone.rate:9.2%}"
+        f"  {joined.rate:6.2%}  {joined.rate / alone.rate - 1:8.2%}  {len(pairs) / words:11.1%}"
+        f"  {close[0]:8.2%}  {close[1]:8.2%}  {rate:11.0f}",
+        flush=True,
+    )
+    if show:
+        for (one, other), far in zip(pairs, np.abs(apart).max(axis=1), strict=True):
+            if far > CLOSE_S + 1e-6:
+                print(f"    {one.text:12} {_span(one)} alone, {_span(other)} in the recording")
+
+
+def _span(word: Word) -> str:
+    return f"{word.start:.2f} to {word.end:.2f} s"
 
 
 def _print_memory(model_path: str, path: str) -> None:
