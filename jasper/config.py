@@ -363,6 +363,10 @@ class DecodeConfig(Section):
     lexicon: Path | None = None  # a word a line: no other words
     calibration: tuple[float, float] = (1.0, 0.0)  # scale and shift of the logit of a word's confidence
     hotwords: dict[str, float] = {}  # word or phrase -> what it adds
+    # A second language model, of whole texts: n-grams, or the folder of a causal model of `transformers`.
+    rescore: Path | None = None
+    rescore_weight: NonNegative = 0.5  # of its natural log-probability, beside all that the search has added
+    rescore_nbest: PositiveInt = 50  # texts of an utterance that it orders
     threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
 
 

@@ -5,19 +5,21 @@ The network runs once; each pair of weights is a search over the same log-probab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from jasper.config import DecodeConfig
 from jasper.decode.beam import BeamSearch
+from jasper.decode.rescore import TextScorer, first_pass, load_scorer, reorder, texts_of
 from jasper.evaluate import recognize_utterances
 from jasper.lm import NGram
 from jasper.metrics import count_errors
 from jasper.model import Model
 from jasper.progress import progress_bar
-from jasper.types import ErrorCounts, FloatArray, Utterance
+from jasper.text import Tokenizer
+from jasper.types import ErrorCounts, FloatArray, Hypothesis, Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,11 @@ def tune(
     alphas: Sequence[float],
     betas: Sequence[float],
     unknowns: Sequence[float] = (),
+    rescore_weights: Sequence[float] = (),
 ) -> Surface:
     """Try each alpha with each beta, then each penalty of unknown words with the best of them.
 
+    After that each weight of the model that `config.rescore` names, over the texts that these find.
     `config` has all other settings; `model` searches greedily. Of equal WERs the first one stands.
     """
     rows: list[FloatArray] = [np.zeros((0, 0), np.float32)] * len(utterances)
@@ -72,6 +76,12 @@ def tune(
             advance(1)
             if found < best_wer:
                 best, best_wer = settings, found
+        if config.rescore is not None and rescore_weights:
+            hypotheses = BeamSearch(model.tokenizer, first_pass(best), lm=lm)(batch, lengths)
+            by_weight = _rescored(hypotheses, model.tokenizer, load_scorer(config.rescore), rescore_weights)
+            wers = [_wer(references, texts) for texts in by_weight]
+            best_wer = min(wers)
+            best = best.model_copy(update={"rescore_weight": rescore_weights[wers.index(best_wer)]})
     return Surface(
         tuple(alphas),
         tuple(betas),
@@ -80,6 +90,21 @@ def tune(
         best,
         best_wer,
     )
+
+
+def _rescored(
+    hypotheses: Sequence[Sequence[Hypothesis]],
+    tokenizer: Tokenizer,
+    scorer: TextScorer,
+    weights: Sequence[float],
+) -> Iterator[list[str]]:
+    """The best text of each utterance for each weight; the second model runs once."""
+    scores = [scorer.score(texts_of(row, tokenizer)) for row in hypotheses]
+    for weight in weights:
+        best = [
+            reorder(row, tokenizer, known, weight)[0] for row, known in zip(hypotheses, scores, strict=True)
+        ]
+        yield [tokenizer.decode(one.tokens) for one in best]
 
 
 def _padded(rows: Sequence[FloatArray]) -> tuple[FloatArray, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -35,6 +35,11 @@ class SearchOptions:
         list[str] | None, typer.Option(help="PHRASE or PHRASE=WEIGHT to listen for; may be repeated.")
     ] = None
     hotwords: Annotated[Path | None, typer.Option(help="File of these, one a line.")] = None
+    rescore: Annotated[
+        Path | None,
+        typer.Option(help="Order the texts found by a second model: n-grams, or a folder of transformers'."),
+    ] = None
+    rescore_weight: Annotated[float | None, typer.Option(help="Weight of that model.")] = None
     decode: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE of DecodeConfig, such as cutoff_prob=1; may be repeated."),
@@ -47,6 +52,7 @@ class SearchOptions:
 
         given: dict[str, Any] = {"beam_width": self.beam, "lm": self.lm, "lexicon": self.lexicon}
         given |= {"alpha": self.alpha, "beta": self.beta}
+        given |= {"rescore": self.rescore, "rescore_weight": self.rescore_weight}
         given["hotwords"] = read_hotwords(self.hotword, self.hotwords) or None
         raw = {key: value for key, value in given.items() if value is not None}
         for setting in self.decode or []:

@@ -103,6 +103,9 @@ def tune(
     unknowns: Annotated[
         str, typer.Option(help="The same, of what each unknown word adds; tried with the best of the others.")
     ] = "-20:-4:4",
+    rescore_weights: Annotated[
+        str, typer.Option(help="The same, of the model of --rescore; tried with the best of the others.")
+    ] = "0:1:0.1",
     out: Annotated[Path | None, typer.Option(help="Page with a picture of the WER over the weights.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -118,22 +121,30 @@ def tune(
     if config.lm is None:
         raise ConfigError("--lm: say which language model to tune")
     ranges = [
-        _range(text, name) for text, name in ((alphas, "alphas"), (betas, "betas"), (unknowns, "unknowns"))
+        _range(text, name)
+        for text, name in (
+            (alphas, "alphas"),
+            (betas, "betas"),
+            (unknowns, "unknowns"),
+            (rescore_weights, "rescore-weights"),
+        )
     ]
-    if min(ranges[0]) < 0:
-        raise ConfigError(f"--alphas {alphas}: a weight below 0")
+    if min(*ranges[0], *ranges[3]) < 0:
+        raise ConfigError(f"--alphas {alphas}, --rescore-weights {rescore_weights}: a weight below 0")
     with long_work("run the command again"):
         found = run_tuning(engine.load(model), read_manifest(manifest), load(config.lm), config, *ranges)
     best = found.best
     options = (
         f"--lm {config.lm} --alpha {best.alpha:g} --beta {best.beta:g} --decode unknown={best.unknown:g}"
     )
+    if best.rescore is not None:
+        options += f" --rescore {best.rescore} --rescore-weight {best.rescore_weight:g}"
     line = f"WER {found.best_wer:.2%}, greedy {found.greedy_wer:.2%}; options: {options}"
     if out is not None:
         picture = figures.surface_figure(found.wer, found.alphas, found.betas)
         report.write_figures(out, f"{model} on {manifest}", [picture], [line])
     if as_json:
-        chosen = {"alpha": best.alpha, "beta": best.beta, "unknown": best.unknown}
+        chosen = {key: getattr(best, key) for key in ("alpha", "beta", "unknown", "rescore_weight")}
         print_json({**asdict(found), "best": chosen, "options": options})
     else:
         typer.echo(line)

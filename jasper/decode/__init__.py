@@ -21,6 +21,11 @@ SEARCHES: dict[str, tuple[str, str]] = {
 
 def make_search(config: DecodeConfig, tokenizer: Tokenizer) -> Search:
     """Make the search that a configuration names ready; its files are read here."""
+    if config.search == "beam" and config.rescore is not None:
+        from jasper.decode.rescore import Rescoring, first_pass, load_scorer  # loads a compiler
+
+        scorer = load_scorer(config.rescore)
+        return Rescoring(make_search(first_pass(config), tokenizer), tokenizer, scorer, config)
     module, function = SEARCHES[config.search]
     make: Callable[[DecodeConfig, Tokenizer], Search] = getattr(import_module(module), function)
     return make(config, tokenizer)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from jasper.errors import LanguageModelError
 
 
 class CausalScorer:
@@ -40,3 +43,21 @@ class CausalScorer:
             predicted = logits[:, :-1].double().log_softmax(-1).gather(-1, ids[:, 1:, None].to(device))
         scores: NDArray[np.float64] = (predicted[..., 0].cpu() * inside[:, 1:]).sum(1).numpy()
         return scores
+
+
+def load(path: Path) -> CausalScorer:
+    """The model of a folder, as `save_pretrained` writes one with its tokenizer; nothing is downloaded.
+
+    Raises LanguageModelError for a folder of something else, ImportError where `transformers` is missing.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise LanguageModelError(f"{path}: no causal language model of transformers: {reason:.200}") from None
+    if tokenizer.eos_token_id is None:
+        raise LanguageModelError(f"{path}: its tokenizer has no token for the end of a text")
+    return CausalScorer(model, tokenizer)
