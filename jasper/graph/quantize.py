@@ -16,8 +16,7 @@ from onnx import NodeProto, numpy_helper
 
 from jasper.graph.writer import GraphWriter
 
-LARGEST_WEIGHT = 127  # symmetric: -128 is not used
-MIDDLE = 128  # of the 256 values of a tensor with both signs, the one that is zero
+LARGEST = 127  # of what has both signs; symmetric, -128 is not used
 
 
 def layers_of(graph: onnx.ModelProto) -> list[str]:
@@ -48,7 +47,7 @@ def quantize(
     scale: 255 steps up from zero after a ReLU, 127 on each side elsewhere. Weights have one scale a filter.
     """
     flow, writer = _Flow(graph), GraphWriter()
-    signed = flow.values(layers)
+    signed, masks = flow.values(layers), flow.masks()
     largest = flow.shared(largest)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     integers: dict[str, str] = {}
@@ -63,6 +62,8 @@ def quantize(
         for name in node.output:
             if name in signed:
                 integers[name] = _write_value(writer, name, largest[name], signed[name])
+            elif name in masks:
+                integers[name] = _write_mask(writer, name)
     writer.initializers.update(weights)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     return writer.model(list(graph.graph.input), list(graph.graph.output), {**metadata, "precision": "int8"})
@@ -89,6 +90,10 @@ class _Flow:
                 values[node.output[0]] = True
         return values
 
+    def masks(self) -> set[str]:
+        """The values that multiply those of `values`."""
+        return {node.input[1] for node in self.nodes if node.op_type == "Mul" and self._relus(node.output[0])}
+
     def shared(self, largest: Mapping[str, float]) -> dict[str, float]:
         """The same range for all that meets in concatenations, or it would be rounded once more in each."""
         result = dict(largest)
@@ -113,24 +118,32 @@ class _Flow:
 
 def _write_value(writer: GraphWriter, name: str, largest: float, signed: bool) -> str:
     """Round a value to 8 bits and back; returns the name of the result."""
-    steps, zero = (255 - MIDDLE, MIDDLE) if signed else (255, 0)
-    scale = np.array(
-        max(largest, 1e-12) / steps, dtype=np.float32
-    )  # a value that is always zero has no range
+    steps, kind = (LARGEST, np.int8) if signed else (255, np.uint8)
+    scale = np.array(max(largest, 1e-12) / steps, dtype=np.float32)  # what is always zero has no range
     settings = [
         writer.constant(f"{name}.scale", scale),
-        writer.constant(f"{name}.zero", np.array(zero, dtype=np.uint8)),
+        writer.constant(f"{name}.zero", np.array(0, dtype=kind)),
     ]
     rounded = writer.add("QuantizeLinear", [name, *settings], f"{name}.rounded")
     return writer.add("DequantizeLinear", [rounded, *settings], f"{name}.back")
 
 
+def _write_mask(writer: GraphWriter, name: str) -> str:
+    """Double a mask and halve it: OpenVINO 2026.4 takes what a constant scales for a value that has a scale.
+
+    Only then does it multiply integers by the mask, and lets the layer before write them.
+    """
+    doubled = writer.add("Add", [name, name], f"{name}.doubled")
+    half = writer.constant("half", np.array(0.5, dtype=np.float32))
+    return writer.add("Mul", [doubled, half], f"{name}.halved")
+
+
 def _write_weight(writer: GraphWriter, name: str, weight: NDArray[Any]) -> str:
     """Store a weight (filters, …) in 8 bits; returns the name of what it stands for."""
     column = (-1, *[1] * (weight.ndim - 1))
-    scales = np.abs(weight).max(axis=tuple(range(1, weight.ndim))) / LARGEST_WEIGHT
+    scales = np.abs(weight).max(axis=tuple(range(1, weight.ndim))) / LARGEST
     scales = np.maximum(scales, 1e-12).astype(np.float32)
-    rounded = np.round(weight / scales.reshape(column)).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    rounded = np.round(weight / scales.reshape(column)).clip(-LARGEST, LARGEST)
     inputs = [
         writer.constant(f"{name}.rounded", rounded.astype(np.int8)),
         writer.constant(f"{name}.scales", scales),

@@ -17,11 +17,12 @@ from small_networks import randomize, small_config, write_small_model
 
 import jasper
 from jasper.bundle import read_model, write_bundle
-from jasper.config import BlockConfig, NetworkConfig
+from jasper.config import BlockConfig, NetworkConfig, expand
 from jasper.data.manifest import read_manifest
 from jasper.errors import ModelError
 from jasper.export.quantize import calibration_features, plan_int8
 from jasper.graph import build_graph
+from jasper.graph.openvino import core
 from jasper.nn.weights import build_network, network_weights
 
 COMMAND = Path(sys.executable).with_name("jasper")
@@ -107,6 +108,24 @@ def test_openvino_rounds_as_onnx_runtime_behind_a_stride(tmp_path, manifest):
         for engine in ("onnx", "openvino")
     )
     assert divergence(expected, found, lengths) < CLOSE
+
+
+@needs_vnni
+def test_openvino_hands_integers_from_layer_to_layer(exported):
+    model = core().compile_model(exported / "model.int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    written = {
+        node.get_friendly_name().split("/")[0]: node.get_rt_info()["outputPrecisions"].astype(str)
+        for node in model.get_runtime_model().get_ops()
+        if node.get_rt_info()["layerType"].astype(str) == "Convolution"
+    }
+    config = read_model(exported)[0]
+    within = [
+        f"blocks.{index}.convs.{place}"
+        for index, block in enumerate(expand(config.network.blocks))
+        for place in range(block.repeat - 1)
+    ]
+    assert within
+    assert {written[name] for name in within} == {"u8"}, written
 
 
 @needs_vnni
