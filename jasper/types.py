@@ -38,6 +38,7 @@ class Utterance:
     speaker: str | None = None
     line: int = 0  # in its manifest, from 1; 0 where there is none
     member: Member | None = None  # where the audio file lies inside `path`, a tar; None: `path` is that file
+    has_features: bool = False  # `member` are features (F, T) that were stored in place of sound
     parts: tuple[Utterance, ...] = ()
     pauses: tuple[float, ...] = ()
 

@@ -129,6 +129,51 @@ def shard(
 
 
 @app.command()
+def mindrecord(
+    manifests: Annotated[list[str], typer.Argument(metavar="MANIFEST...", help="Manifests; URLs too.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards; it takes its place when it is whole.")],
+    waves: Annotated[
+        bool, typer.Option("--waves", help="Store recordings, so that training augments them as ever.")
+    ] = False,
+    config: Annotated[
+        str, typer.Option(help="Preset, YAML file or model directory: its features and labels are stored.")
+    ] = "jasper10x5dr",
+    num_shards: Annotated[int, typer.Option(min=1, help="Shards; fewer where utterances are.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="Threads that make features.")] = 4,
+    skip_faulty: Annotated[bool, typer.Option(help="Report what cannot be used and leave it out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write MindRecord shards, as the MindSpore model zoo's Jasper reads them; training here reads them too.
+
+    Stored features are of one speed and level in all epochs, and take more room than most recordings: store
+    --waves unless the model zoo's own code shall read them. MindSpore must be installed.
+    """
+    from jasper.data.manifest import read_table
+    from jasper.data.selection import with_labels
+    from jasper.errors import MissingExtraError
+    from jasper.recipe import load_config
+
+    try:
+        from jasper.mindspore.records import RecordOptions, write_records
+    except ImportError:
+        raise MissingExtraError("mindspore", "mindspore") from None
+    source = Path(config) / "config.yaml" if Path(config).is_dir() else config
+    faults: list[str] = []
+    with long_work("run the command again"):
+        utterances = read_table(*manifests)
+        options = RecordOptions(num_shards, waves, jobs)
+        report = faults.append if skip_faulty else None
+        write_records(utterances, out, with_labels(load_config(source)), options, report)
+    num_written = len(utterances) - len(faults)
+    if as_json:
+        print_json({"shards": str(out), "num_utterances": num_written, "left_out": faults})
+        return
+    for fault in faults:
+        typer.echo(fault, err=True)
+    typer.echo(f"{out}: {num_written} utterances written, {len(faults)} left out")
+
+
+@app.command()
 def speak(
     texts: Annotated[Path, typer.Argument(help="A text a line.")],
     out: Annotated[Path, typer.Argument(help="Folder for the recordings and manifest.jsonl.")],

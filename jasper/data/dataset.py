@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jasper.audio import read_audio, trim_silence
 from jasper.config import Config
 from jasper.data.augment import Augmenter, Spans, speed_factors, utterance_rng
+from jasper.data.mindrecord import read_features
 from jasper.errors import AudioError, TextError
 from jasper.features import FeatureExtractor, num_frames
 from jasper.text import Tokenizer, get_normalizer, min_frames
@@ -23,12 +24,16 @@ T = TypeVar("T", np.float32, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One utterance, ready: wave (N,), tokens, and what SpecAugment hides in each view of it."""
+    """One utterance, ready: wave (N,), tokens, and what SpecAugment hides in each view of it.
+
+    Where features (F, T) are stored the wave is as long as they stand for, and says nothing.
+    """
 
     id: str
     wave: FloatArray
     tokens: IntArray
     views: tuple[Spans, ...]
+    features: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,10 @@ def read_utterance(
 ) -> FloatArray:
     """Read the wave (N,) of an utterance: the whole file unless the manifest gives an offset.
 
-    Joined utterances are read part by part, with digital silence for their pauses.
+    Joined utterances are read part by part, with digital silence for their pauses. Raises AudioError.
     """
+    if utterance.has_features:
+        raise AudioError(f"{utterance.path}: has features of {utterance.id}, and no sound")
     if utterance.parts:
         pieces: list[FloatArray] = []
         for part, pause in zip(utterance.parts, utterance.pauses, strict=True):
@@ -89,9 +96,9 @@ class TrainingSet:
     """
 
     def __init__(self, config: Config, with_features: bool = False) -> None:
-        self.config = config
+        self.config, self.with_features = config, with_features
         # The same loops from the first utterance to the last: a resumed run must come to the same bits.
-        self.extractor = FeatureExtractor(config.features, patience=math.inf) if with_features else None
+        self.extractor = FeatureExtractor(config.features, patience=math.inf)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
         self.augmenter = Augmenter(config.augment, config.features.sample_rate)
@@ -100,6 +107,24 @@ class TrainingSet:
         """Read and augment one utterance, or noise that stands for it. Raises AudioError or TextError."""
         config = self.config
         rng = utterance_rng(config.train.seed, epoch, utterance.id)
+        features = None
+        if utterance.has_features:
+            features, text = read_features(utterance, config.features.num_mels), utterance.text
+            samples = features.shape[1] * config.features.hop_length
+            wave = np.broadcast_to(np.float32(0), samples)  # which takes no memory
+        else:
+            wave, text = self._sound(utterance, epoch, rng)
+        frames = num_frames(config.features, wave.size)
+        views = tuple(
+            self.augmenter.draw_spans(config.features.num_mels, frames, rng)
+            for _ in range(config.loss.num_views)
+        )
+        tokens = np.array(self.tokenizer.encode(self.normalize(text)), dtype=np.int64)
+        return Example(utterance.id, wave, tokens, views, features)
+
+    def _sound(self, utterance: Utterance, epoch: int, rng: np.random.Generator) -> tuple[FloatArray, str]:
+        """The wave (N,) that an utterance has in an epoch, and what is said in it."""
+        config = self.config
         sample_rate = config.features.sample_rate
         if self.augmenter.leaves_out_speech(rng):
             wave, text = self.augmenter.noise_only(utterance.duration, rng), ""
@@ -110,16 +135,10 @@ class TrainingSet:
             text = utterance.text
         (speed,) = speed_factors(config.augment, config.train.seed, epoch, [utterance.id])
         wave = self.augmenter.augment_wave(wave, rng, float(speed))
-        if self.extractor is not None and config.features.dither:
+        if self.with_features and config.features.dither:
             noise = rng.standard_normal(wave.size, dtype=np.float32)
             wave = wave + np.float32(config.features.dither) * noise
-        frames = num_frames(config.features, wave.size)
-        views = tuple(
-            self.augmenter.draw_spans(config.features.num_mels, frames, rng)
-            for _ in range(config.loss.num_views)
-        )
-        tokens = np.array(self.tokenizer.encode(self.normalize(text)), dtype=np.int64)
-        return Example(utterance.id, wave, tokens, views)
+        return wave, text
 
     def batch(self, utterances: Sequence[Utterance], epoch: int) -> Batch:
         """Make one batch; what cannot be read is left out and named in `faults`."""
@@ -133,10 +152,17 @@ class TrainingSet:
             except (AudioError, TextError) as error:
                 faults.append(f"{utterance.id}: {error}")
         batch = collate(examples, tuple(faults))
-        if self.extractor is None or not examples:
+        if not examples or not (self.with_features or any(e.features is not None for e in examples)):
             return batch
-        features, _ = self.extractor([example.wave for example in examples])
-        return replace(batch, waves=batch.waves[:, :0].copy(), features=features)
+        return replace(batch, waves=batch.waves[:, :0].copy(), features=self._features(examples))
+
+    def _features(self, examples: Sequence[Example]) -> FloatArray:
+        """Stored or computed features (B, F, T), zero past each row's end."""
+        rows = [e.features if e.features is not None else self.extractor([e.wave])[0][0] for e in examples]
+        features = np.zeros((len(rows), len(rows[0]), max(row.shape[1] for row in rows)), dtype=np.float32)
+        for index, row in enumerate(rows):
+            features[index, :, : row.shape[1]] = row
+        return features
 
     def _check_feasible(self, example: Example) -> None:
         """CTC has no path, and an infinite loss, where the transcript needs more steps than there are."""

@@ -22,12 +22,21 @@ class Entry(NamedTuple):
     speaker: str | None
     line: int
     member: Member | None = None
+    has_features: bool = False
 
     def utterance(self, folder: Location) -> Utterance:
         """The utterance that the line describes, in a manifest of that folder."""
         path = within(folder, self.name)
         return Utterance(
-            self.id, path, self.text, self.duration, self.offset, self.speaker, self.line, self.member
+            self.id,
+            path,
+            self.text,
+            self.duration,
+            self.offset,
+            self.speaker,
+            self.line,
+            self.member,
+            self.has_features,
         )
 
 

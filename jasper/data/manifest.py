@@ -1,4 +1,4 @@
-"""Manifests in (JSON lines with NeMo's keys, NVIDIA's and the model zoo's JSON list), utterances out."""
+"""Manifests in (JSON lines with NeMo's keys, NVIDIA's JSON list, MindRecord shards), utterances out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from itertools import chain, islice
 from pathlib import Path
 
 from jasper.audio import audio_info
+from jasper.config import ENGLISH_LABELS
 from jasper.data.entry import Entry, parse_entry
+from jasper.data.mindrecord import is_mindrecord, places_at, read_shard, scan_shard
 from jasper.data.table import Columns, UtteranceTable
 from jasper.errors import AudioError, ManifestError
 from jasper.storage import folder_of, new_file, open_binary, stem
+from jasper.text import Tokenizer
 from jasper.types import Location, Utterance, location
 
 LINES_AT_A_TIME = 1024
@@ -29,21 +32,24 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     return list(read_table(path))
 
 
-def read_table(*paths: str | Path) -> UtteranceTable:
-    """Read manifests, one after the other, as `read_manifest` does; ids are made unique in each."""
+def read_table(*paths: str | Path, tokenizer: Tokenizer | None = None) -> UtteranceTable:
+    """Read manifests, one after the other, as `read_manifest` does; ids are made unique in each.
+
+    A folder stands for the MindRecord shards in it, and a pattern for the files that it names. The tokenizer
+    spells what the model zoo's shards have of transcripts, numbers; by default with the English letters.
+    """
     columns = Columns()
-    for path in paths:
-        place = location(path)
-        entries = _complete(place)
+    for place in (place for path in paths for place in places_at(location(path))):
+        entries = _complete(place, tokenizer)
         while chunk := list(islice(entries, LINES_AT_A_TIME)):
             columns.extend(chunk, folder_of(place))
     return UtteranceTable(columns)
 
 
-def _complete(place: Location) -> Iterator[Entry]:
+def _complete(place: Location, tokenizer: Tokenizer | None) -> Iterator[Entry]:
     """Yield the entries of a manifest with their ids and durations; its first error is raised."""
     ids, folder = UniqueIds(), folder_of(place)
-    for _, entry in scan_entries(place):
+    for _, entry in scan_entries(place, tokenizer):
         if isinstance(entry, ManifestError):
             raise entry
         if math.isnan(entry.duration):
@@ -60,13 +66,18 @@ def scan_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | ManifestE
         yield number, entry.utterance(folder) if isinstance(entry, Entry) else entry
 
 
-def scan_entries(place: Location) -> Iterator[tuple[int, Entry | ManifestError]]:
+def scan_entries(
+    place: Location, tokenizer: Tokenizer | None = None
+) -> Iterator[tuple[int, Entry | ManifestError]]:
     """Yield each line's number and its entry as it is stated, or its error where it cannot be used.
 
-    In a JSON list, entries are counted in place of lines. A file that cannot be read at all raises
-    ManifestError.
+    In a JSON list, entries are counted in place of lines, and in a MindRecord shard rows. A file that cannot
+    be read at all raises ManifestError.
     """
     folder = folder_of(place)
+    if isinstance(place, Path) and is_mindrecord(place):
+        yield from _scan_shard(place, tokenizer)
+        return
     try:
         with open_binary(place) as file:
             first = file.readline()
@@ -141,6 +152,18 @@ def _scan_list(
             yield number, parse_entry(raw, folder, number)
         except ManifestError as error:
             yield number, ManifestError(f"{place}: entry {number}: {error}")
+
+
+def _scan_shard(path: Path, tokenizer: Tokenizer | None) -> Iterator[tuple[int, Entry | ManifestError]]:
+    has_features = read_shard(path).num_mels is not None
+    for number, raw in scan_shard(path, tokenizer or Tokenizer(ENGLISH_LABELS)):
+        if isinstance(raw, ManifestError):
+            yield number, raw
+            continue
+        try:
+            yield number, parse_entry(raw, path.parent, number)._replace(has_features=has_features)
+        except ManifestError as error:
+            yield number, ManifestError(f"{path}: row {number}: {error}")
 
 
 def _default_id(entry: Entry) -> str:

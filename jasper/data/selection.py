@@ -14,8 +14,9 @@ from jasper.config import Config
 from jasper.data.join import join_clips
 from jasper.data.manifest import read_table
 from jasper.data.shards import ShardFault, check_shards
+from jasper.data.stored import check_stored
 from jasper.data.table import UtteranceTable, durations_of
-from jasper.errors import AudioError, TrainingError
+from jasper.errors import AudioError, ConfigError, TrainingError
 from jasper.features import num_frames
 from jasper.recipe import parse_config
 from jasper.storage import exists
@@ -58,8 +59,10 @@ def read_training(config: Config) -> Selection:
 
     Feasibility is checked at the highest speed that augmentation may choose. Utterances of which a damaged
     shard has not all bytes are refused; where `data.on_error` is stop, such a shard is a TrainingError.
+    ConfigError where features are stored of which the configuration asks what only sound allows.
     """
     table = _read(config, config.data.train)
+    check_stored(table, config)
     tokenizer = Tokenizer(config.text.labels, config.text.subwords)
     normalize = get_normalizer(config.text.normalizer)
     repeated = _repeated(table.ids)
@@ -103,11 +106,13 @@ def with_labels(config: Config) -> Config:
 
 
 def read_dev(config: Config) -> Sequence[Utterance]:
-    """Read the dev manifests; nothing is left out but excluded speakers.
+    """Read the dev manifests; nothing is left out but excluded speakers. ConfigError for stored features.
 
     With `data.join` the clips are joined, each once, always in the same way: that of `jasper eval --join`.
     """
     utterances = _read(config, config.data.dev)
+    if utterances.feature_shards:
+        raise ConfigError(f"data.dev: {utterances.feature_shards[0]} has features; recordings are scored")
     if config.data.join is None:
         return utterances
     return join_clips(utterances, config.data.join.model_copy(update={"utterances": None}), 0, 0)
@@ -216,5 +221,5 @@ def _first(shards: Mapping[Location, ShardFault]) -> str:
 
 
 def _read(config: Config, places: Sequence[Location]) -> UtteranceTable:
-    table = read_table(*places)
+    table = read_table(*places, tokenizer=Tokenizer(config.text.labels, config.text.subwords))
     return table.select(~table.spoken_by(config.data.exclude_speakers))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jasper.data.encode import Target, audio_bytes
 from jasper.data.manifest import UniqueIds, write_manifest
@@ -26,7 +27,7 @@ from jasper.data.table import durations_of
 from jasper.errors import AudioError, ManifestError
 from jasper.progress import track
 from jasper.storage import exists, folder_of, new_file, num_bytes, open_binary, within
-from jasper.types import Location, Member, Utterance, location
+from jasper.types import IntArray, Location, Member, Utterance, location
 
 INDEX_FILE = "index.jsonl"
 SIDECAR_FILE = "shards.json"
@@ -144,9 +145,14 @@ def _plan(utterances: Sequence[Utterance], options: ShardOptions) -> list[list[i
     if options.shuffle:
         order = np.random.default_rng(options.seed).permutation(order)
     count = options.num_shards or max(1, round(_source_bytes(utterances) / (options.shard_mb * 1e6)))
-    ends = np.cumsum(durations_of(utterances)[order])
+    return equal_parts(order, durations_of(utterances)[order], count)
+
+
+def equal_parts(rows: IntArray, durations: NDArray[np.float64], count: int) -> list[list[int]]:
+    """Cut rows (N,) that last so long, in order, into at most `count` parts that last about equally long."""
+    ends = np.cumsum(durations)
     cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) if len(ends) else []
-    return [rows.tolist() for rows in np.split(order, cuts) if len(rows)]
+    return [part.tolist() for part in np.split(rows, cuts) if len(part)]
 
 
 def _source_bytes(utterances: Iterable[Utterance]) -> int:

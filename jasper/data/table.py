@@ -79,6 +79,12 @@ class UtteranceTable(Sequence[Utterance]):
         ends = np.array(self._columns.member_starts) + np.array(self._columns.member_sizes)
         return np.asarray(ends[self._rows], dtype=np.int64)
 
+    @property
+    def feature_shards(self) -> tuple[Location, ...]:
+        """The shards in which some of the utterances have features in place of sound."""
+        stored = np.array(self._columns.has_features, dtype=np.bool_)[self._rows]
+        return tuple(self.tars[number] for number in np.unique(self.tar[stored]).tolist())
+
     def spoken_by(self, speakers: Iterable[str]) -> NDArray[np.bool_]:
         """Mask (N,) of the utterances of these speakers."""
         names = set(speakers)
@@ -111,6 +117,7 @@ class Columns:
         self.folder, self.speaker, self.tar, self.lines = array("i"), array("i"), array("i"), array("i")
         self.durations, self.offsets = array("d"), array("d")  # s; NaN for an offset that is not stated
         self.member_starts, self.member_sizes = array("q"), array("q")  # bytes
+        self.has_features = array("b")  # whether these bytes are features
 
     def __len__(self) -> int:
         return len(self.durations)
@@ -119,13 +126,16 @@ class Columns:
         """Add lines of a manifest that lies in `folder`; a thousand at a time are fast."""
         if not entries:
             return
-        ids, names, texts, durations, offsets, speakers, lines, members = zip(*entries, strict=True)
+        ids, names, texts, durations, offsets, speakers, lines, members, has_features = zip(
+            *entries, strict=True
+        )
         self.ids.extend(ids)
         self.names.extend(names)
         self.texts.extend(texts)
         self.durations.extend(durations)
         self.offsets.extend([math.nan if offset is None else offset for offset in offsets])
         self.lines.extend(lines)
+        self.has_features.extend(has_features)
         self.folder.extend([self.folders.number(folder)] * len(entries))
         self.speaker.extend(map(self.speakers.number, speakers))
         for name, member in zip(names, members, strict=True):
@@ -146,6 +156,7 @@ class Columns:
             self.speakers.values[self.speaker[row]],
             self.lines[row],
             None if self.tar[row] < 0 else (self.member_starts[row], self.member_sizes[row]),
+            bool(self.has_features[row]),
         )
         return entry.utterance(self.folders.values[self.folder[row]])
 

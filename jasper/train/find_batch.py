@@ -83,7 +83,7 @@ def noise_batch(training_set: TrainingSet, durations: Sequence[float], num_token
         )
         examples.append(Example(str(index), wave, tokens, views))
     batch = collate(examples)
-    if training_set.extractor is None:
+    if not training_set.with_features:
         return batch
     features, _ = training_set.extractor([example.wave for example in examples])
     return replace(batch, waves=batch.waves[:, :0].copy(), features=features)

@@ -18,6 +18,7 @@ from typing import Any
 import soundfile
 
 from jasper.config import Config
+from jasper.data.mindrecord import index_of, is_mindrecord, places_at
 from jasper.errors import CheckpointError, Interrupted, JasperError, ManifestError
 from jasper.storage import atomic_file, open_binary
 from jasper.train.accelerator import accelerator
@@ -105,7 +106,7 @@ def describe(config: Config) -> dict[str, Any]:
             "package": _git(Path(__file__).parent),
             "working_directory": _git(Path.cwd()),
         },
-        "manifests": {str(path): _digest(path) for path in named},
+        "manifests": {str(path): _digest(path) for place in named for path in places_at(place)},
         "machine": _machine(),
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
@@ -170,7 +171,9 @@ def _ask_git(directory: Path, *words: str) -> str | None:
 
 
 def _digest(place: Location) -> dict[str, Any]:
-    """SHA-256 and number of lines of a manifest."""
+    """SHA-256 and number of lines of a manifest; of a MindRecord shard that of its index, which is short."""
+    if isinstance(place, Path) and is_mindrecord(place):
+        place = index_of(place)
     digest, lines = hashlib.sha256(), 0
     try:
         with open_binary(place) as file:
