@@ -1,6 +1,6 @@
 """A model and manifests of noise and music in; how many clips are given text, and how much, by kind, out.
 
-python benchmarks/nonspeech.py MODEL MANIFEST… [--show]
+python benchmarks/nonspeech.py MODEL MANIFEST… [--evidence NATS] [--show]
 
 The rows are those of `nonspeech_corpus.py`: their "label" is the kind.
 """
@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import jasper
+from jasper.config import DecodeConfig
 
 
 def main() -> None:
@@ -20,9 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("manifests", nargs="+", type=Path)
+    parser.add_argument("--evidence", type=float, default=0.0, help="as of `jasper transcribe`")
     parser.add_argument("--show", action="store_true", help="what was heard, clip by clip")
     arguments = parser.parse_args()
-    model = jasper.load(arguments.model)
+    model = jasper.load(arguments.model, decode=DecodeConfig(evidence=arguments.evidence))
     for manifest in arguments.manifests:
         heard: dict[str, list[str]] = defaultdict(list)
         seconds: dict[str, float] = defaultdict(float)

@@ -15,8 +15,9 @@ from jasper.blocks import audio_blocks
 from jasper.decode.words import words_of
 from jasper.errors import TextError
 from jasper.model import Model
+from jasper.nonspeech import ALMOST_NEVER
 from jasper.pauses import Cutting, cut_windows
-from jasper.transcribe import ALMOST_NEVER, CUTTING, join_windows, run_windows
+from jasper.transcribe import CUTTING, join_windows, run_windows
 from jasper.types import FloatArray, Location, Word
 
 

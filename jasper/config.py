@@ -346,7 +346,10 @@ class TrainConfig(Section):
 
 
 class DecodeConfig(Section):
-    """How log-probabilities become text. All but `search` is beam search's; scores are in nats."""
+    """How log-probabilities become text; scores are in nats.
+
+    All but `search`, `calibration` and `evidence` is beam search's.
+    """
 
     search: Literal["greedy", "beam"] = "greedy"
     beam_width: PositiveInt = 64  # texts kept at each step
@@ -367,6 +370,8 @@ class DecodeConfig(Section):
     rescore: Path | None = None
     rescore_weight: NonNegative = 0.5  # of its natural log-probability, beside all that the search has added
     rescore_nbest: PositiveInt = 50  # texts of an utterance that it orders
+    # By which labels must be likelier than blanks in some 0.2 s of an utterance, or nothing is said in it.
+    evidence: NonNegative = 0.0
     threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
 
 

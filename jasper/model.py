@@ -16,6 +16,7 @@ from jasper.decode.greedy import follow
 from jasper.directory import find_bundle
 from jasper.engines import BestPathEngine, Engine, load_engine
 from jasper.features import FeatureExtractor
+from jasper.nonspeech import EvidentSearch
 from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
 from jasper.types import FloatArray, Hypothesis, IntArray, Transcript, Word
@@ -51,8 +52,11 @@ class Model:
         self.normalize = get_normalizer(config.text.normalizer)
         decode = decode or DecodeConfig()
         self.calibration = decode.calibration
-        self.greedy = decode.search == "greedy"
+        self.greedy = decode.search == "greedy" and not decode.evidence
         self.search = make_search(decode, self.tokenizer)
+        if decode.evidence:
+            blank = self.tokenizer.blank
+            self.search = EvidentSearch(self.search, decode.evidence, blank, self.step_seconds)
 
     @property
     def sample_rate(self) -> int:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from jasper.features import check_wave, normalize
 from jasper.model import Recognition
+from jasper.nonspeech import hush
 from jasper.pauses import BoolArray, quiet
-from jasper.transcribe import hush
 from jasper.types import FloatArray, Word
 
 if TYPE_CHECKING:

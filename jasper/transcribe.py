@@ -19,6 +19,7 @@ from jasper.data.batches import cut_batches
 from jasper.errors import AudioError, EmptyAudioError
 from jasper.features import check_wave
 from jasper.model import Recognition
+from jasper.nonspeech import hush
 from jasper.pauses import Cutting, Window, cut_windows
 from jasper.picture import Heard
 from jasper.progress import progress_bar
@@ -32,10 +33,6 @@ NUM_WINDOWS = 16  # that are put in order of length at a time
 BATCH_SECONDS = 80.0  # of padded audio at a time
 LONGEST_STRETCH_S = 150.0  # of sound without a pause that is searched at once
 AGREEMENT_S = 0.4  # of two windows that is compared at each place where they may be joined
-# Share of ln V: a network is unsure whose posteriors have more entropy than this over UNSURE_S.
-UNSURE = 0.5
-UNSURE_S = 3.0
-ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
 
 LONGEST_EXAMINED_S = 300.0  # 30 rows of a picture
 
@@ -216,25 +213,3 @@ def meeting_place(first: FloatArray, second: FloatArray, width: int) -> int:
     around = np.convolve(distance, np.ones(max(1, width)), mode="same")
     low, high = shared // 4, max(shared // 4 + 1, shared - shared // 4)
     return low + int(np.argmin(around[low:high]))
-
-
-def hush(log_probs: FloatArray, blank: int, step_seconds: float) -> FloatArray:
-    """Log_probs (T, V) that say blank where the network is unsure for UNSURE_S, as it is of noise.
-
-    Clips of speech have an entropy of 0.15 to 0.42 of ln V with the weakest network here (WER 80 %); rain,
-    fans and white noise have 0.6 to 0.85. What is shorter than UNSURE_S comes back as it is.
-    """
-    steps, num_classes = log_probs.shape
-    width = max(1, round(UNSURE_S / step_seconds))
-    if steps < width:
-        return log_probs
-    doubt = -(np.exp(log_probs) * log_probs).sum(axis=1, dtype=np.float64) / math.log(num_classes) - UNSURE
-    unsure = np.zeros(steps, dtype=np.bool_)
-    for start in np.flatnonzero(np.convolve(doubt, np.ones(width), mode="valid") > 0):
-        unsure[start : start + width] = True
-    # Speech right before or after noise stays: in the third of that time around it, the network is sure.
-    unsure &= np.convolve(doubt, np.ones(max(1, width // 3)), mode="same") > 0
-    hushed: FloatArray = log_probs.copy()
-    hushed[unsure] = ALMOST_NEVER
-    hushed[unsure, blank] = 0.0
-    return hushed

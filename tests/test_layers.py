@@ -33,7 +33,6 @@ SAME_LAYER = {
     ("jobs", "model"),
     ("model", "stream"),  # `Model.stream` is its door
     ("stream", "model"),
-    ("stream", "transcribe"),  # what the network is unsure of is hushed
     ("jobs", "transcribe"),
     ("train", "evaluate"),  # dev is scored as every set is
     ("train", "model"),

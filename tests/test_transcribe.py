@@ -21,7 +21,7 @@ from jasper.metrics import count_errors
 from jasper.model import Model
 from jasper.pauses import Cutting
 from jasper.train import train
-from jasper.transcribe import hush, meeting_place, transcribe
+from jasper.transcribe import meeting_place, transcribe
 
 CUTTING = Cutting(longest=4.0, shortest=1.0, margin=0.2, overlap=1.0)
 LEARNT = 0.2  # error rate; networks that begin elsewhere had 0 to 0.08
@@ -141,18 +141,6 @@ def test_windows_meet_where_they_agree():
     other[:25] = np.log(rng.dirichlet(np.ones(5), 25))
     assert 26 <= meeting_place(shared, other, 3) < 30
     assert meeting_place(shared[:1], other[:1], 3) == 0
-
-
-def test_only_long_doubt_is_hushed():
-    """Log-probs of 5 labels, 10 steps a second: 6 s sure, 6 s of noise, 2 s sure, 1 s of doubt, 3 s sure."""
-    sure, doubt = np.log([0.96, 0.01, 0.01, 0.01, 0.01]), np.full(5, np.log(0.2))
-    rows = np.repeat([sure, doubt, sure, doubt, sure], [60, 60, 20, 10, 30], axis=0).astype(np.float32)
-    hushed = hush(rows, 4, 0.1)
-    changed = np.flatnonzero((hushed != rows).any(axis=1))
-    assert abs(changed[0] - 60) <= 5
-    assert abs(changed[-1] - 119) <= 5
-    assert (hushed[changed].argmax(axis=1) == 4).all()
-    np.testing.assert_array_equal(hush(rows[60:80], 4, 0.1), rows[60:80])
 
 
 PEAK_OF = """

@@ -40,6 +40,13 @@ class SearchOptions:
         typer.Option(help="Order the texts found by a second model: n-grams, or a folder of transformers'."),
     ] = None
     rescore_weight: Annotated[float | None, typer.Option(help="Weight of that model.")] = None
+    evidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Nats by which labels must somewhere be likelier than silence, or nothing is said, as in "
+            "noise: 6 for networks that spell, 1 with a label a word; default 0."
+        ),
+    ] = None
     decode: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE of DecodeConfig, such as cutoff_prob=1; may be repeated."),
@@ -59,6 +66,8 @@ class SearchOptions:
             raw.update(parse_override(setting))
         if raw:
             raw.setdefault("search", "beam")
+        if self.evidence is not None:
+            raw["evidence"] = self.evidence  # greedy search can do that
         return parse_config(DecodeConfig, raw, "decoding")
 
 

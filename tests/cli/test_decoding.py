@@ -33,6 +33,21 @@ def test_a_language_model_helps_a_network_that_has_not_learnt_everything(run, co
     assert beam < greedy
 
 
+def test_what_has_no_evidence_is_not_said(run, corpus):
+    audio = corpus.parent / json.loads(corpus.read_text().splitlines()[0])["audio_filepath"]
+    plain, little, too_much = (
+        run_jasper("transcribe", run, audio, "--json", "--words", "--evidence", least)
+        for least in (0, 0.5, 1000)
+    )
+    assert json.loads(plain.stdout)["text"]
+    assert little.stdout == plain.stdout
+    assert json.loads(too_much.stdout)["text"] == ""
+    assert json.loads(too_much.stdout)["words"] == []
+    assert wer(run, corpus, "--evidence", 0.5) == wer(run, corpus)
+    assert wer(run, corpus, "--evidence", 1000) == 1.0  # every word is left out
+    assert wer(run, corpus, "--evidence", 1000, "--beam", 8) == 1.0
+
+
 def test_arpa_and_binary_give_the_same(run, corpus, lm):
     audio = corpus.parent / json.loads(corpus.read_text().splitlines()[0])["audio_filepath"]
     outputs = [

@@ -1,0 +1,52 @@
+"""What the network makes of noise is told from what it makes of speech."""
+
+import numpy as np
+import pytest
+
+from jasper.decode.greedy import greedy
+from jasper.nonspeech import EvidentSearch, evidence, hush
+
+BLANK = 2
+
+
+def test_only_long_doubt_is_hushed():
+    """Log-probs of 5 labels, 10 steps a second: 6 s sure, 6 s of noise, 2 s sure, 1 s of doubt, 3 s sure."""
+    sure, doubt = np.log([0.96, 0.01, 0.01, 0.01, 0.01]), np.full(5, np.log(0.2))
+    rows = np.repeat([sure, doubt, sure, doubt, sure], [60, 60, 20, 10, 30], axis=0).astype(np.float32)
+    hushed = hush(rows, 4, 0.1)
+    changed = np.flatnonzero((hushed != rows).any(axis=1))
+    assert abs(changed[0] - 60) <= 5
+    assert abs(changed[-1] - 119) <= 5
+    assert (hushed[changed].argmax(axis=1) == 4).all()
+    np.testing.assert_array_equal(hush(rows[60:80], 4, 0.1), rows[60:80])
+
+
+def rows_of(probabilities):
+    """Log_probs (T, 3) of steps at which the first label has these probabilities and the blank the rest."""
+    first = np.array(probabilities, np.float64)
+    return np.log(np.stack([first, np.full_like(first, 1e-6), 1 - first], axis=1)).astype(np.float32)
+
+
+def test_evidence_is_of_the_likeliest_fifth_of_a_second():
+    """Of 20 ms steps these are ten: the odds of each, multiplied, however many others are blank."""
+    rows = rows_of([0.01] * 30 + [0.9] * 4 + [0.6] * 8 + [0.01] * 30)
+    assert evidence(rows, BLANK, 0.02) == pytest.approx(4 * np.log(9) + 6 * np.log(1.5), abs=1e-4)
+    assert evidence(rows[30:33], BLANK, 0.02) == pytest.approx(3 * np.log(9), abs=1e-4)  # there are but three
+    assert evidence(rows[:30], BLANK, 0.02) == 0.0
+    assert evidence(rows[:0], BLANK, 0.02) == 0.0
+
+
+def test_a_search_finds_nothing_in_rows_without_evidence_and_the_same_in_others():
+    sure, unsure = rows_of([0.01, 0.99, 0.99, 0.01]), rows_of([0.01, 0.6, 0.6, 0.01])
+    batch, lengths = np.stack([sure, unsure, sure]), np.array([4, 4, 1])
+    kept = batch.copy()
+
+    def search(log_probs, lengths):
+        return [[best] for best in greedy(log_probs, lengths, BLANK)]
+
+    plain = search(batch, lengths)
+    found = EvidentSearch(search, 3.0, BLANK, 0.04)(batch, lengths)
+    assert [row[0].tokens for row in plain] == [(0,), (0,), ()]
+    assert [row[0].tokens for row in found] == [(0,), (), ()]
+    assert found[0] == plain[0]
+    np.testing.assert_array_equal(batch, kept)
