@@ -27,7 +27,8 @@ def find_bundle(path: str | Path) -> Path:
 def weights_or_graph(directory: Path) -> Path | None:
     """The weights of a model directory or, where they were left out, a graph exported from them."""
     weights = directory / WEIGHTS_FILE
-    return weights if weights.is_file() else next(iter(sorted(directory.glob("model*.onnx"))), None)
+    graphs = sorted(path for path in directory.glob("model*") if path.suffix in (".onnx", ".xml"))
+    return weights if weights.is_file() else next(iter(graphs), None)
 
 
 def cache_folder() -> Path:

@@ -70,7 +70,9 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
     if precision == "int8" or not (directory / WEIGHTS_FILE).is_file():
         path = directory / ("model.onnx" if precision == "fp32" else f"model.{precision}.onnx")
         if not path.is_file():
-            raise ModelError(f"{path} is not there; `jasper export {directory} --precision int8` makes it")
+            raise ModelError(
+                f"{path} is not there; `jasper export {directory} --precision {precision}` makes it"
+            )
         return path
     path = folder / f"{'batch' if masked else 'rows'}.{precision}.onnx"
     if not path.is_file():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
+from jasper.directory import WEIGHTS_FILE
 from jasper.engines.graphs import engine_folder, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError
@@ -58,10 +59,20 @@ def load(directory: Path, settings: EngineConfig) -> OpenVinoEngine:
     if settings.threads:
         options["INFERENCE_NUM_THREADS"] = settings.threads
     folder = engine_folder(directory)
-    stored = "int8" if settings.precision == "int8" else "fp32"  # it converts to the other ones itself
-    path = graph_file(directory, folder, stored, masked=True)
+    path = _exported(directory, settings.precision)
+    if path is None:
+        stored = "int8" if settings.precision == "int8" else "fp32"  # it converts to the other ones itself
+        path = graph_file(directory, folder, stored, masked=True)
     try:
         compiled = core().compile_model(path, "CPU", {**options, "CACHE_DIR": str(folder)})
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot load it: {error}") from None
     return OpenVinoEngine(read_model_config(directory), compiled, settings.precision)
+
+
+def _exported(directory: Path, precision: str) -> Path | None:
+    """What `jasper export --format openvino` left in a model directory, where it is int8 or all there is."""
+    if precision != "int8" and (directory / WEIGHTS_FILE).is_file():
+        return None
+    names = [f"model.{precision}.xml", *(["model.xml"] if precision != "int8" else [])]
+    return next((directory / name for name in names if (directory / name).is_file()), None)

@@ -111,6 +111,17 @@ def test_openvino_rounds_as_onnx_runtime_behind_a_stride(tmp_path, manifest):
 
 
 @needs_vnni
+def test_openvino_runs_its_own_int8_file(exported, manifest, tmp_path):
+    expected, _ = jasper.load(exported, engine="openvino", precision="int8").log_probs(*batch())
+    directory = write_small_model(tmp_path / "m")
+    with pytest.raises(ModelError, match="model.int8.onnx is not there"):
+        jasper.load(directory, engine="openvino", precision="int8")
+    jasper.export(directory, "openvino", precision="int8", calibrate=manifest)
+    found, _ = jasper.load(directory, engine="openvino", precision="int8").log_probs(*batch())
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@needs_vnni
 def test_openvino_hands_integers_from_layer_to_layer(exported):
     model = core().compile_model(exported / "model.int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     written = {
