@@ -18,6 +18,8 @@ from jasper.bundle import read_weights, write_bundle
 from jasper.errors import CheckpointError, ConfigError
 from jasper.nn.weights import build_network, network_weights
 from jasper.train import train
+from jasper.train.checkpoint import list_checkpoints, read_whole
+from jasper.train.with_mindspore.scale import LossScale
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -85,6 +87,44 @@ def test_a_training_learns_and_scores_on_dev_as_eval_does(corpus, start, tmp_pat
     )
     assert json.loads(done.stdout)["wer"] == pytest.approx(found["mindspore"])
     assert max(found.values()) < 0.2, found
+
+
+def test_half_precision_takes_pytorchs_steps_under_the_same_scale(corpus, start, tmp_path):
+    """The first scale is too large for both: they leave the same steps out until it fits."""
+    settings = {"epochs": 5, "precision": "fp16"}
+    found = {
+        engine: run(corpus, tmp_path / engine, engine, train=settings, init_from=str(start))
+        for engine in ("mindspore", "torch")
+    }
+    assert len(found["mindspore"]) == 30
+    np.testing.assert_allclose(found["mindspore"][:6], found["torch"][:6], rtol=1e-3)
+    np.testing.assert_allclose(found["mindspore"], found["torch"], rtol=0.1)
+    assert found["mindspore"][-1] < found["mindspore"][0] / 2
+    scale, good = newest(tmp_path / "mindspore")["scale"]
+    theirs = newest(tmp_path / "torch")["scaler"]
+    assert (scale, good) == (theirs["scale"], theirs["_growth_tracker"])
+    assert scale < 65536
+
+
+def newest(directory):
+    return read_whole(list_checkpoints(directory / "checkpoints")[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_scale_is_that_of_pytorchs_scaler(seed):
+    ours, theirs, tracker = LossScale(enabled=True), torch.tensor(65536.0), torch.tensor(0, dtype=torch.int32)
+    for finite in np.random.default_rng(seed).random(9000) < 0.9995:
+        ours.update(bool(finite))
+        torch._amp_update_scale_(theirs, tracker, torch.tensor(float(not finite)), 2.0, 0.5, 2000)
+        assert ours.state() == [float(theirs), int(tracker)]
+    again = LossScale(enabled=True)
+    again.restore(json.loads(json.dumps(ours.state())))
+    assert again.state() == ours.state()
+
+
+def test_what_a_processor_cannot_compute_is_refused(corpus, tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.precision=bf16: MindSpore has it on Ascend cards alone"):
+        run(corpus, tmp_path, "mindspore", train={"precision": "bf16"})
 
 
 def dropped_out(sections):

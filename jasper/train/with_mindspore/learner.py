@@ -23,7 +23,12 @@ from jasper.train.with_mindspore.ranks import Ranks
 from jasper.train.with_mindspore.scale import LossScale
 from jasper.types import FloatArray
 
-_PRECISIONS = {"auto": "float32", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_PRECISIONS = {
+    "auto": mindspore.float32,
+    "fp32": mindspore.float32,
+    "fp16": mindspore.float16,
+    "bf16": mindspore.bfloat16,
+}
 
 
 class Learner:
@@ -50,7 +55,7 @@ class Learner:
         load_weights(self.average, weights, source)
         self.parameters = ParameterTuple(self.network.trainable_params())
         self.optimizer = OPTIMIZERS[config.optimizer.name](self.parameters, config.optimizer)
-        self.scale = LossScale(enabled=self.precision == "float16")
+        self.scale = LossScale(enabled=self.precision == mindspore.float16)
         self.statistics = [p for p in self.network.get_parameters() if not p.requires_grad]
         self._gradient = mindspore.value_and_grad(self._loss, None, self.parameters, has_aux=True)
 
@@ -120,6 +125,8 @@ def _refuse_what_is_not_there(config: Config) -> None:
     }
     for name in (name for name, asked in missing.items() if asked):
         raise ConfigError(f"{name} is there with train.engine=torch alone")
+    if config.train.precision == "bf16" and mindspore.get_context("device_target") == "CPU":
+        raise ConfigError("train.precision=bf16: MindSpore has it on Ascend cards alone; take fp32 or fp16")
 
 
 def _hide_spans(features: FloatArray, freq_spans: Any, time_spans: Any) -> FloatArray:
