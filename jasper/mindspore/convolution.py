@@ -14,7 +14,8 @@ from mindspore import Parameter, Tensor, context, nn, ops
 class Convolution(nn.Cell):
     """`jasper.nn`'s convolution, its weights (filters, C, k) under the same names; it keeps time as padded.
 
-    Its padding is half its kernel, times the dilation, so T' is ceil(T / stride).
+    Its padding is half its kernel, times the dilation, so T' is ceil(T / stride). Where it is a matrix
+    product, the weights are kept as (k, C, filters): to turn them takes longer than to multiply with them.
     """
 
     def __init__(
@@ -23,14 +24,15 @@ class Convolution(nn.Cell):
     ) -> None:  # fmt: skip
         """`separable`: each channel by itself."""
         super().__init__()
+        self.native = context.get_context("device_target") != "CPU"
+        self.turned = not self.native and not separable
         shape = (filters, 1 if separable else width, kernel)
-        self.weight = Parameter(Tensor(np.zeros(shape, np.float32)))
+        self.weight = Parameter(Tensor(np.zeros(shape[::-1] if self.turned else shape, np.float32)))
         self.bias = Parameter(Tensor(np.zeros(filters, np.float32))) if bias else None
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.padding = kernel // 2 * dilation
         self.separable = separable
         self.groups = width if separable else 1
-        self.native = context.get_context("device_target") != "CPU"
         self.product = _Product(kernel, stride, dilation)
 
     def construct(self, x: Tensor) -> Tensor:
@@ -72,20 +74,22 @@ class _Product(nn.Cell):
         self.padding = kernel // 2 * dilation
         self.pointwise = kernel == stride == 1
         self.weight_gradient = ops.MatMul(transpose_a=True)
+        self.input_gradient = ops.MatMul(transpose_b=True)
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Map x (B, T, C) and weight (filters, C, k) to (B, T', filters)."""
-        filters = weight.shape[0]
-        rows = self._seen(x)
-        y = ops.matmul(rows, weight.transpose(2, 1, 0).reshape(-1, filters))
+        """Map x (B, T, C) and weight (k, C, filters) to (B, T', filters)."""
+        filters = weight.shape[2]
+        y = ops.matmul(self._seen(x), weight.reshape(-1, filters))
         return y.reshape(x.shape[0], -1, filters)
 
     def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of x and weight. Each step of x was seen by `kernel` steps of the output at most."""
-        filters, width = weight.shape[0], weight.shape[1]
-        grad_x = ops.matmul(self._seeing(dout, x.shape[1]), weight.transpose(2, 0, 1).reshape(-1, width))
-        grad_weight = self.weight_gradient(self._seen(x), dout.reshape(-1, filters))
-        grad_weight = grad_weight.reshape(self.kernel, width, filters).transpose(2, 1, 0)
+        width, filters = weight.shape[1], weight.shape[2]
+        grad_weight = self.weight_gradient(self._seen(x), dout.reshape(-1, filters)).reshape(weight.shape)
+        # By (C, k, filters), row by row: a gather copies whole rows.
+        row = ops.arange(width).reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * width
+        by_input = ops.gather(weight.reshape(-1, filters), row.reshape(-1), 0).reshape(width, -1)
+        grad_x = self.input_gradient(self._seeing(dout, x.shape[1]), by_input)
         return grad_x.reshape(x.shape), grad_weight
 
     def _seen(self, x: Tensor) -> Tensor:

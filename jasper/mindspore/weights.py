@@ -7,6 +7,7 @@ from mindspore import Tensor
 
 from jasper.bundle import Weights, check_shapes
 from jasper.config import ModelConfig
+from jasper.mindspore.convolution import Convolution
 from jasper.mindspore.network import Jasper
 
 
@@ -29,12 +30,22 @@ def initial_weights(network: Jasper, seed: int) -> Weights:
 
 def load_weights(network: Jasper, weights: Weights, source: str) -> None:
     """Copy weights into a network; a missing, extra or misshapen one raises ModelError with its name."""
-    own = network.parameters_dict()
-    check_shapes({name: tuple(value.shape) for name, value in own.items()}, weights, source)
-    for name, value in own.items():
-        value.set_data(Tensor(np.asarray(weights[name], np.float32)))
+    own, turned = network.parameters_dict(), _turned(network)
+    shapes = {n: tuple(p.shape[::-1] if n in turned else p.shape) for n, p in own.items()}
+    check_shapes(shapes, weights, source)
+    for name, parameter in own.items():
+        value = np.asarray(weights[name], np.float32)
+        parameter.set_data(Tensor(value.T.copy() if name in turned else value))
 
 
 def network_weights(network: Jasper) -> Weights:
     """The weights of a network as NumPy arrays, copied."""
-    return {name: value.asnumpy().copy() for name, value in network.parameters_dict().items()}
+    turned = _turned(network)
+    values = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
+    return {name: (value.T if name in turned else value).copy() for name, value in values.items()}
+
+
+def _turned(network: Jasper) -> set[str]:
+    """Names of the weights that a convolution keeps with their axes in reverse."""
+    cells = network.cells_and_names()
+    return {f"{name}.weight" for name, cell in cells if isinstance(cell, Convolution) and cell.turned}

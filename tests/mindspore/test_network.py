@@ -84,8 +84,8 @@ def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable):
     x = rng.standard_normal((2, 31, 6), dtype=np.float32)
     filters = 6 if separable else 4
     conv = Convolution(6, filters, 5, stride=stride, dilation=dilation, separable=separable)
-    weight = rng.standard_normal(conv.weight.shape, dtype=np.float32)
-    conv.weight.set_data(Tensor(weight))
+    weight = rng.standard_normal((filters, 1 if separable else 6, 5), dtype=np.float32)
+    conv.weight.set_data(Tensor(weight.T.copy() if conv.turned else weight))
     x_torch, w_torch = torch.from_numpy(x).requires_grad_(), torch.from_numpy(weight).requires_grad_()
     expected = torch.conv1d(
         x_torch.transpose(1, 2), w_torch, None, stride, 2 * dilation, dilation, 6 if separable else 1
@@ -98,7 +98,8 @@ def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable):
     grad_x, (grad_weight,) = mindspore.grad(loss, 0, list(conv.get_parameters()))(Tensor(x))
     assert np.abs(conv(Tensor(x)).asnumpy() - expected.detach().numpy()).max() < 1e-4
     assert np.abs(grad_x.asnumpy() - x_torch.grad.numpy()).max() < 1e-4
-    assert np.abs(grad_weight.asnumpy() - w_torch.grad.numpy()).max() < 1e-4
+    grad_weight = grad_weight.asnumpy().T if conv.turned else grad_weight.asnumpy()
+    assert np.abs(grad_weight - w_torch.grad.numpy()).max() < 1e-4
 
 
 def test_weights_that_do_not_fit_are_named():

@@ -19,8 +19,8 @@ class Optimizer:
     def __init__(self, parameters: Sequence[Parameter], config: OptimizerConfig) -> None:
         self.parameters, self.config = parameters, config
         self.steps = 0
-        self.first = [ops.zeros_like(parameter) for parameter in parameters]
-        self.second = [self.no_second(parameter) for parameter in parameters]
+        self.first = [_kept(ops.zeros_like(parameter)) for parameter in parameters]
+        self.second = [_kept(self.no_second(parameter)) for parameter in parameters]
 
     def no_second(self, parameter: Parameter) -> Tensor:
         """The second moment of a parameter before the first step."""
@@ -30,10 +30,10 @@ class Optimizer:
         """Make one step."""
         self.steps += 1
         for index, (parameter, grad) in enumerate(zip(self.parameters, grads, strict=True)):
-            ops.assign(parameter, self.moved(index, parameter, grad, rate))
+            self.move_one(index, parameter, grad, rate)
 
-    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
-        """The new value of a parameter."""
+    def move_one(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> None:
+        """Move a parameter and its moments."""
         raise NotImplementedError
 
     def state(self) -> Arrays:
@@ -52,7 +52,7 @@ class Optimizer:
                 value = state[f"{name}.{parameter.name}"]
                 if value.shape != moments[index].shape:
                     raise ValueError(f"{name}.{parameter.name} has shape {value.shape}")
-                moments[index] = Tensor(value)
+                moments[index].set_data(Tensor(value))
 
 
 class NovoGrad(Optimizer):
@@ -62,28 +62,42 @@ class NovoGrad(Optimizer):
         """One number a tensor."""
         return ops.zeros((), parameter.dtype)
 
-    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
-        """See `Optimizer.moved`."""
+    def move_one(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> None:
+        """See `Optimizer.move_one`."""
         beta1, beta2 = self.config.betas or (0.95, 0.0)
-        before, square = self.second[index], (grad * grad).sum()
-        self.second[index] = ops.where(before == 0, square, beta2 * before + (1 - beta2) * square)
-        scaled = grad / (ops.sqrt(self.second[index]) + self.config.eps)
-        self.first[index] = beta1 * self.first[index] + scaled + self.config.weight_decay * parameter
-        return parameter - rate * self.first[index]
+        first, second, square = self.first[index], self.second[index], (grad * grad).sum()
+        ops.assign(second, ops.where(second == 0, square, beta2 * second + (1 - beta2) * square))
+        scaled = grad / (ops.sqrt(second) + self.config.eps)
+        ops.assign(first, beta1 * first + scaled + self.config.weight_decay * parameter)
+        ops.assign(parameter, parameter - rate * first)
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); scales and biases are not decayed."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); scales and biases are not decayed.
 
-    def moved(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> Tensor:
-        """See `Optimizer.moved`."""
+    In one pass over memory by MindSpore's operation, which leaves the moments biased towards their beginning:
+    rate, epsilon and decay are given so that the outcome is not.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], config: OptimizerConfig) -> None:
+        super().__init__(parameters, config)
+        self.fused = ops.AdamWeightDecay()
+
+    def move_one(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> None:
+        """See `Optimizer.move_one`."""
         beta1, beta2 = self.config.betas or (0.9, 0.98)
-        self.first[index] = beta1 * self.first[index] + (1 - beta1) * grad
-        self.second[index] = beta2 * self.second[index] + (1 - beta2) * grad * grad
-        first = self.first[index] / (1 - beta1**self.steps)
-        second = self.second[index] / (1 - beta2**self.steps)
+        first_share, second_share = 1 - beta1**self.steps, (1 - beta2**self.steps) ** 0.5
         decay = self.config.weight_decay if parameter.ndim > 1 else 0.0
-        return parameter * (1 - rate * decay) - rate * first / (ops.sqrt(second) + self.config.eps)
+        self.fused(
+            parameter, self.first[index], self.second[index],
+            rate * second_share / first_share, beta1, beta2, self.config.eps * second_share,
+            decay * first_share / second_share, grad,
+        )  # fmt: skip
+
+
+def _kept(value: Tensor) -> Parameter:
+    """A value that operations may change in place."""
+    return Parameter(value, requires_grad=False)
 
 
 OPTIMIZERS: dict[str, Callable[[Sequence[Parameter], OptimizerConfig], Optimizer]] = {
