@@ -114,7 +114,7 @@ def test_openvino_rounds_as_onnx_runtime_behind_a_stride(tmp_path, manifest):
 def test_openvino_runs_its_own_int8_file(exported, manifest, tmp_path):
     expected, _ = jasper.load(exported, engine="openvino", precision="int8").log_probs(*batch())
     directory = write_small_model(tmp_path / "m")
-    with pytest.raises(ModelError, match="model.int8.onnx is not there"):
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx is not there"):
         jasper.load(directory, engine="openvino", precision="int8")
     jasper.export(directory, "openvino", precision="int8", calibrate=manifest)
     found, _ = jasper.load(directory, engine="openvino", precision="int8").log_probs(*batch())
