@@ -19,6 +19,17 @@ epochs loss_scale Data_dir train_manifest test_manifest mindrecord_format mindre
 accumulation_step labels_path sample_rate window_size window_stride window speed_volume_perturb spec_augment
 noise_dir noise_prob noise_min noise_max learning_rate learning_anneal weight_decay momentum eps betas epsilon
 ckpt_file_name_prefix ckpt_path keep_checkpoint_max save_output verbose
+decoder_type lm_path top_paths alpha beta cutoff_top_n cutoff_prob beam_width lm_workers
+batch_size_infer result_path result_dir post_out
+"""
+NVIDIA_OPTIONS = """
+epochs warmup_epochs hold_epochs epochs_this_job cudnn_benchmark amp fp16 seed local_rank pre_allocate_range
+gpu_batch_size lr min_lr lr_policy lr_exp_gamma weight_decay grad_accumulation update-freq optimizer ema
+multi_tensor_ema dali_device resume ckpt save_frequency keep_milestones save_best_from eval_frequency
+log_frequency prediction_frequency model_config train_manifests val_manifests dataset_dir output_dir log_file
+benchmark_epochs_num override_config
+batch_size steps warmup_steps cpu save_predictions save_logits transcribe_wav transcribe_filelist torchscript
+torchscript_export
 """
 
 
@@ -76,3 +87,9 @@ def test_every_key_of_the_zoos_configuration_has_a_row():
     """Those of its src/config.py."""
     left = " ".join(cell for cell, _ in rows())
     assert [key for key in ZOO_KEYS.split() if not re.search(rf"\b{key}\b", left)] == []
+
+
+def test_every_option_of_nvidias_scripts_has_a_row():
+    """Those of train.py and inference.py, QuartzNet's, which has all of Jasper's."""
+    left = " ".join(cell for cell, _ in rows())
+    assert [key for key in NVIDIA_OPTIONS.split() if not re.search(rf"`--{key}\b", left)] == []

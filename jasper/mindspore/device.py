@@ -24,7 +24,6 @@ def use_device(name: str) -> str:
         except RuntimeError:
             raise ConfigError(f"device {name!r} is not available here; use device=cpu or auto") from None
     if target == "CPU":
-        # One operation after the other on this thread: handed over between threads they take several times
-        # as long, and where others want the cores thirty times.
+        # One operation after the other on this thread: handed over between threads, they wait for a core.
         mindspore.runtime.launch_blocking()
     return target

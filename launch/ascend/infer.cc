@@ -3,9 +3,11 @@
 //   g++ -std=c++17 -O2 -I$LITE_HOME/runtime infer.cc -L$LITE_HOME/runtime/lib -lmindspore-lite -o infer
 //   ./infer MODEL.mindir FILES [DEVICE_ID]        (or cpu in place of the id)
 //
-// The model's inputs are features (B, F, T) float32 and lengths (B,) int32, its outputs log_probs (B, T', V)
-// float32 and steps (B,) int32. A batch that fails is named and counted, and the exit code is 1 then.
+// The model's inputs are features (B, F, T) float32 and lengths (B,), its outputs log_probs (B, T', V) float32
+// and steps (B,). Lengths and steps are int32 in all files; in the model they may be int64 as well, as in one
+// that was converted from ONNX. A batch that fails is named and counted, and the exit code is 1 then.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -59,14 +61,47 @@ bool Fill(MSTensor *tensor, const std::string &path) {
   return static_cast<bool>(file.read(static_cast<char *>(memory), size));
 }
 
-bool Write(const MSTensor &tensor, const std::string &path) {
+bool IsInt64(const MSTensor &tensor) { return tensor.DataType() == mindspore::DataType::kNumberTypeInt64; }
+
+// Lengths, int32 in the file, in the type of the tensor.
+bool FillLengths(MSTensor *tensor, const std::string &path) {
+  if (!IsInt64(*tensor)) {
+    return Fill(tensor, path);
+  }
+  const auto count = tensor->ElementNum();
+  std::vector<int32_t> lengths(static_cast<size_t>(count));
+  std::ifstream file(path, std::ios::binary);
+  auto *memory = static_cast<int64_t *>(tensor->MutableData());
+  if (memory == nullptr || !file.read(reinterpret_cast<char *>(lengths.data()), count * sizeof(int32_t)) ||
+      file.peek() != std::ifstream::traits_type::eof()) {
+    std::cerr << path << ": has not the " << count << " lengths that the model takes\n";
+    return false;
+  }
+  std::copy(lengths.begin(), lengths.end(), memory);
+  return true;
+}
+
+bool WriteBytes(const void *data, size_t size, const std::string &path) {
   std::ofstream file(path, std::ios::binary);
-  const auto data = tensor.Data();
-  if (data == nullptr || !file.write(static_cast<const char *>(data.get()), tensor.DataSize()).flush()) {
+  if (data == nullptr || !file.write(static_cast<const char *>(data), static_cast<std::streamsize>(size)).flush()) {
     std::cerr << path << ": could not be written\n";
     return false;
   }
   return true;
+}
+
+bool Write(const MSTensor &tensor, const std::string &path) {
+  return WriteBytes(tensor.Data().get(), tensor.DataSize(), path);
+}
+
+bool WriteSteps(const MSTensor &tensor, const std::string &path) {
+  const auto data = tensor.Data();
+  if (!IsInt64(tensor) || data == nullptr) {
+    return Write(tensor, path);
+  }
+  const auto *steps = static_cast<const int64_t *>(data.get());
+  const std::vector<int32_t> narrow(steps, steps + tensor.ElementNum());
+  return WriteBytes(narrow.data(), narrow.size() * sizeof(int32_t), path);
 }
 
 // Run one batch and write its results beside it.
@@ -83,7 +118,7 @@ bool Run(mindspore::Model *model, const Batch &batch, const std::string &folder)
     return false;
   }
   inputs = model->GetInputs();
-  if (!Fill(&inputs[0], place + ".features.bin") || !Fill(&inputs[1], place + ".lengths.bin")) {
+  if (!Fill(&inputs[0], place + ".features.bin") || !FillLengths(&inputs[1], place + ".lengths.bin")) {
     return false;
   }
   std::vector<MSTensor> outputs;
@@ -93,11 +128,11 @@ bool Run(mindspore::Model *model, const Batch &batch, const std::string &folder)
   }
   const bool in_order = outputs[0].DataType() == mindspore::DataType::kNumberTypeFloat32;
   const MSTensor &log_probs = outputs[in_order ? 0 : 1], &steps = outputs[in_order ? 1 : 0];
-  if (steps.DataType() != mindspore::DataType::kNumberTypeInt32) {
-    std::cerr << "the model's second output is not int32\n";
+  if (steps.DataType() != mindspore::DataType::kNumberTypeInt32 && !IsInt64(steps)) {
+    std::cerr << "the model's second output has no whole numbers\n";
     return false;
   }
-  return Write(log_probs, place + ".log_probs.bin") && Write(steps, place + ".steps.bin");
+  return Write(log_probs, place + ".log_probs.bin") && WriteSteps(steps, place + ".steps.bin");
 }
 
 }  // namespace
