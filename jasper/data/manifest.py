@@ -60,10 +60,10 @@ def _complete(place: Location, tokenizer: Tokenizer | None) -> Iterator[Entry]:
 
 def scan_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | ManifestError]]:
     """Yield each line's number and its utterance as it is stated, or its error where it cannot be used."""
-    place = location(path)
-    folder = folder_of(place)
-    for number, entry in scan_entries(place):
-        yield number, entry.utterance(folder) if isinstance(entry, Entry) else entry
+    for place in places_at(location(path)):
+        folder = folder_of(place)
+        for number, entry in scan_entries(place):
+            yield number, entry.utterance(folder) if isinstance(entry, Entry) else entry
 
 
 def scan_entries(

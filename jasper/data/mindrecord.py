@@ -181,7 +181,7 @@ def _rows(shard: Shard) -> Iterator[Row]:
         with closing(sqlite3.connect(f"file:{quote(str(index))}?mode=ro&immutable=1", uri=True)) as database:
             columns = f"PAGE_ID_BLOB, PAGE_OFFSET_BLOB, PAGE_OFFSET_BLOB_END, {line}"
             yield from database.execute(f"SELECT {columns} FROM INDEXES ORDER BY ROW_ID")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite quotes a damaged name
         raise ManifestError(f"{index}: damaged, or the index of no MindRecord shard: {error}") from None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from jasper.audio import audio_info, read_audio
 from jasper.config import FeatureConfig, TextConfig
 from jasper.data.manifest import scan_manifest
+from jasper.data.mindrecord import read_features, read_shard
 from jasper.data.shards import verify_shard
 from jasper.errors import AudioError, ManifestError
 from jasper.features import FeatureExtractor
@@ -117,6 +118,9 @@ class _Checker:
         if not exists(utterance.path):
             yield "missing", f"{utterance.path}: no such file"
             return
+        if utterance.has_features:
+            yield from self._stored(utterance)
+            return
         try:
             info = audio_info(utterance.path, member=utterance.member)
             start = utterance.offset or 0.0
@@ -143,6 +147,16 @@ class _Checker:
             yield "wrong_duration", f"{utterance.path} has {actual:.3f} s of it; {_stretch(utterance)}"
         yield from self._limits(actual)
         yield from self._density(utterance, actual)
+
+    def _stored(self, utterance: Utterance) -> Iterator[tuple[str, str]]:
+        """Faults of features that were stored in place of sound."""
+        try:
+            read_features(utterance, read_shard(Path(utterance.path)).num_mels or 1)
+        except AudioError as error:
+            yield "unreadable", str(error)
+            return
+        yield from self._limits(utterance.duration)
+        yield from self._density(utterance, utterance.duration)
 
     def _limits(self, seconds: float) -> Iterator[tuple[str, str]]:
         shortest, longest = self.limits
