@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from jasper.config import FeatureConfig
 from jasper.errors import AudioError
 from jasper.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from jasper.compiled_features import CompiledFeatures
 
 N = TypeVar("N", bound=Any)  # int, NumPy array or tensor
 Float64 = NDArray[np.float64]
@@ -43,7 +46,7 @@ class FeatureExtractor:
         self.window = analysis_window(config)
         self.filters = mel_filters(config)
         self._patience = patience * config.sample_rate  # samples that NumPy will yet transform
-        self._energies: Callable[[FloatArray], Float64] = self._numpy_energies
+        self._compiled: CompiledFeatures | None = None
         self._count(0)
 
     def __call__(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
@@ -52,12 +55,15 @@ class FeatureExtractor:
         Returns features (B, num_mels, T) float32, zero past each row's length, and lengths (B,) in frames.
         Raises AudioError for a wave that is empty, not one-dimensional or not finite.
         """
-        rows = [normalize(self.log_mel(wave), self.config) for wave in waves]
+        rows = [self.log_mel(wave) for wave in waves]
         lengths = np.array([row.shape[1] for row in rows], dtype=np.int64)
         # One frame at least: a wave shorter than a hop may have no valid one, and no engine runs on nothing.
         features = np.zeros((len(rows), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
-        for index, row in enumerate(rows):
-            features[index, :, : row.shape[1]] = row
+        for row, log_mel in zip(features, rows, strict=True):
+            if self._compiled and self.config.normalize == "per_feature":
+                self._compiled.normalize(log_mel, row)
+            else:
+                row[:, : log_mel.shape[1]] = normalize(log_mel, self.config)
         return features, lengths
 
     def num_frames(self, num_samples: int) -> int:
@@ -67,14 +73,12 @@ class FeatureExtractor:
     def log_mel(self, wave: FloatArray) -> Float64:
         """Features (num_mels, T) of one wave (N,), not normalised. Raises AudioError as for several."""
         check_wave(wave)
-        config = self.config
         self._count(wave.size)
-        mel = self._energies(wave)
-        if config.log_guard == "add":
-            mel += config.log_offset
-        else:
-            np.maximum(mel, config.log_offset, out=mel)
-        return np.log(mel, out=mel)
+        if self._compiled:
+            return self._compiled.log_mel(wave)
+        energies = self._energies(wave)
+        take_logarithm(energies, self.config)
+        return energies
 
     def _count(self, num_samples: int) -> None:
         """Change over to compiled loops when patience ends."""
@@ -82,12 +86,12 @@ class FeatureExtractor:
             return
         self._patience -= num_samples
         if self._patience <= 0:
-            from jasper.mel_energies import make_energies  # it loads a compiler
+            from jasper.compiled_features import compile_features  # it loads a compiler
 
             self._patience = -1
-            self._energies = make_energies(self.config, self.threads) or self._numpy_energies
+            self._compiled = compile_features(self.config, self.threads)
 
-    def _numpy_energies(self, wave: FloatArray) -> Float64:
+    def _energies(self, wave: FloatArray) -> Float64:
         """The energies (num_mels, T) that the filters let through of a wave (N,)."""
         config = self.config
         signal = wave.astype(np.float64)
@@ -109,6 +113,15 @@ class FeatureExtractor:
                 power **= config.power / 2
             mel[:, block] = self.filters @ power.T
         return mel
+
+
+def take_logarithm(energies: Float64, config: FeatureConfig) -> None:
+    """Put the logarithm in place of energies, which `config` keeps from being zero."""
+    if config.log_guard == "add":
+        energies += config.log_offset
+    else:
+        np.maximum(energies, config.log_offset, out=energies)
+    np.log(energies, out=energies)
 
 
 def num_frames(config: FeatureConfig, num_samples: N) -> N:

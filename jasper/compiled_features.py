@@ -1,4 +1,4 @@
-"""A wave in, the mel energies of its frames out: what `features` does with NumPy, as machine code.
+"""A wave in, its log-mel features out: what `features` does with NumPy, as machine code.
 
 NumPy transforms one frame after the other. Here LANES of them lie side by side, so that each operation is one
 of the processor's vectors, and all that is made of them stays in its cache until the energies are there.
@@ -6,8 +6,8 @@ of the processor's vectors, and all that is made of them stays in its cache unti
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jasper.compiled import compiled, compiled_inside, compiles
 from jasper.config import FeatureConfig
-from jasper.features import analysis_window, mel_filters, num_frames, reflected
+from jasper.features import analysis_window, mel_filters, num_frames, reflected, take_logarithm
 from jasper.types import FloatArray, IntArray
 
 Float64 = NDArray[np.float64]
@@ -50,27 +50,27 @@ class Room(NamedTuple):
     energy: Float64  # (LANES,) of one band
 
 
-def make_energies(config: FeatureConfig, threads: int) -> Callable[[FloatArray], Float64] | None:
-    """What maps a wave (N,) to the energies (num_mels, T) of its frames; None where these loops cannot.
+def compile_features(config: FeatureConfig, threads: int) -> CompiledFeatures | None:
+    """The front end of a configuration; None where these loops cannot be it.
 
     That is where numba is not installed, or where the length of the transform is no power of two, or the
     spectrum's power not 2.
     """
     power_of_two = config.n_fft >= 2 and config.n_fft & (config.n_fft - 1) == 0
-    return MelEnergies(config, threads) if power_of_two and config.power == 2 and compiles() else None
+    return CompiledFeatures(config, threads) if power_of_two and config.power == 2 and compiles() else None
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
     """The threads of this process, kept: starting some anew would take as long as they save."""
-    return ThreadPoolExecutor(os.cpu_count(), "mel-energies")
+    return ThreadPoolExecutor(os.cpu_count(), "features")
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # no thread outlives a fork
 
 
-class MelEnergies:
+class CompiledFeatures:
     """Runs the loops, for long waves in several threads."""
 
     def __init__(self, config: FeatureConfig, threads: int) -> None:
@@ -78,22 +78,28 @@ class MelEnergies:
         self.threads = threads
         self.plan = make_plan(config)
 
-    def __call__(self, wave: FloatArray) -> Float64:
-        """Map a wave (N,) to the energies (num_mels, T) that its frames have in every band."""
+    def log_mel(self, wave: FloatArray) -> Float64:
+        """See `FeatureExtractor.log_mel`; the wave was checked."""
         frames = num_frames(self.config, wave.size)
-        energies = np.empty((self.config.num_mels, frames))
+        log_mel = np.empty((self.config.num_mels, frames))
         wave = np.ascontiguousarray(wave, dtype=np.float32)
         share = max(LEAST_SHARE, -(-frames // (self.threads * LANES)) * LANES)
 
         def fill(first: int) -> None:
-            fill_energies(wave, first, min(first + share, frames), self.plan, energies)
+            end = min(first + share, frames)
+            fill_energies(wave, first, end, self.plan, log_mel)
+            take_logarithm(log_mel[:, first:end], self.config)
 
         parts = range(0, frames, share)
-        if len(parts) == 1:
-            fill(0)
-        else:
+        if len(parts) > 1:
             list(_pool().map(fill, parts))
-        return energies
+        else:
+            fill(0)
+        return log_mel
+
+    def normalize(self, log_mel: Float64, features: FloatArray) -> None:
+        """Fill features (F, T or more) with log_mel (F, T), normalised per feature."""
+        normalize_bands(log_mel, self.config.std_offset, features)
 
 
 def make_plan(config: FeatureConfig) -> Plan:
@@ -245,3 +251,34 @@ def _sum_bands(plan: Plan, room: Room, energies: Float64) -> None:
                 room.energy[lane] += weight * power[lane]
         for lane in range(energies.shape[1]):
             energies[band, lane] = room.energy[lane]
+
+
+@compiled
+def normalize_bands(log_mel: Float64, std_offset: float, features: FloatArray) -> None:
+    """What `jasper.features.normalize` does per feature, band by band: log_mel (F, T) to features."""
+    frames = log_mel.shape[1]
+    centred, ones, sums = np.empty(frames), np.ones(frames), np.empty(LANES)
+    for band in range(len(log_mel)):
+        row, result = log_mel[band], features[band]
+        mean = _dot(row, ones, sums) / frames
+        for frame in range(frames):
+            centred[frame] = row[frame] - mean
+        spread = math.sqrt(_dot(centred, centred, sums) / max(frames - 1, 1)) + std_offset
+        for frame in range(frames):
+            result[frame] = centred[frame] / spread
+
+
+@compiled_inside
+def _dot(a: Float64, b: Float64, sums: Float64) -> float:
+    """The inner product, by LANES sums: one alone would wait for each addition to be done."""
+    sums[:] = 0.0
+    whole = len(a) // LANES * LANES
+    for start in range(0, whole, LANES):
+        for lane in range(LANES):
+            sums[lane] += a[start + lane] * b[start + lane]
+    total = 0.0
+    for lane in range(LANES):
+        total += sums[lane]
+    for place in range(whole, len(a)):
+        total += a[place] * b[place]
+    return total

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jasper import mel_energies
+from jasper import compiled_features
 from jasper.config import FeatureConfig
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES as NVIDIA
 from jasper.features import FeatureExtractor
@@ -41,7 +41,7 @@ def noise(size: int) -> np.ndarray:
 
 def both(config: FeatureConfig, threads: int = 1) -> tuple[FeatureExtractor, FeatureExtractor]:
     compiled = FeatureExtractor(config, threads=threads, patience=0)
-    assert isinstance(compiled._energies, mel_energies.MelEnergies)
+    assert compiled._compiled is not None
     return FeatureExtractor(config, patience=math.inf), compiled
 
 
@@ -90,7 +90,7 @@ def test_a_wave_with_gaps_in_memory_is_taken():
 @pytest.mark.parametrize("change", [{"n_fft": 400}, {"power": 1.0}])
 def test_what_they_cannot_do_is_left_to_numpy(change):
     config = FeatureConfig(**change)
-    assert mel_energies.make_energies(config, 1) is None
+    assert compiled_features.compile_features(config, 1) is None
     np.testing.assert_array_equal(
         FeatureExtractor(config, patience=0).log_mel(noise(2000)),
         FeatureExtractor(config, patience=math.inf).log_mel(noise(2000)),
@@ -98,7 +98,7 @@ def test_what_they_cannot_do_is_left_to_numpy(change):
 
 
 def test_without_numba_numpy_does_it(monkeypatch):
-    monkeypatch.setattr(mel_energies, "compiles", lambda: False)
+    monkeypatch.setattr(compiled_features, "compiles", lambda: False)
     extractor = FeatureExtractor(FeatureConfig(), patience=0)
     expected = FeatureExtractor(FeatureConfig(), patience=math.inf).log_mel(noise(2000))
     np.testing.assert_array_equal(extractor.log_mel(noise(2000)), expected)
