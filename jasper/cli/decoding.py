@@ -88,9 +88,17 @@ class EngineOptions:
         from jasper.model import load
 
         loaded = load(model, self.engine, self.device, decode, precision=self.precision, threads=self.threads)
-        if self.engine == "auto":
+        if self.engine == "auto" and _speaks():
             print(f"engine: {loaded.engine.name}, {loaded.engine.precision}", file=sys.stderr)
         return loaded
+
+
+def _speaks() -> bool:
+    """Whether this process tells what all of them do: the main one, or of those of --jobs the first."""
+    from multiprocessing import current_process
+
+    name = current_process().name
+    return name == "MainProcess" or name.endswith("-1")
 
 
 def read_hotwords(phrases: list[str] | None, path: Path | None) -> dict[str, float]:

@@ -75,6 +75,7 @@ def test_two_processes_print_what_one_prints(run, recording, tmp_path):
         faults = [line for line in done.stderr.splitlines() if line.startswith(b"jasper: ")]
         assert b"broken.wav" in faults[0]
         assert faults[1:] == [b"jasper: 1 of 4 files could not be transcribed"]
+        assert done.stderr.count(b"engine: ") == 1
 
 
 def test_a_model_that_several_processes_cannot_load_is_one_line(tmp_path, recording):
