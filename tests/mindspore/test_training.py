@@ -168,7 +168,12 @@ def test_another_engines_checkpoints_are_not_trained_over(corpus, tmp_path):
 
 @pytest.mark.parametrize(
     "sections",
-    [{"loss": {"consistency": 0.2}}, {"train": {"precision": "fp64"}}, {"adapt": {"encoder_rate": 0.5}}],
+    [
+        {"loss": {"consistency": 0.2}},
+        {"train": {"precision": "fp64"}},
+        {"train": {"compile": True}},
+        {"adapt": {"encoder_rate": 0.5}},
+    ],
 )
 def test_what_only_pytorch_does_is_refused(corpus, tmp_path, sections):
     with pytest.raises(ConfigError, match=r"is there with train\.engine=torch alone"):

@@ -119,6 +119,7 @@ class Learner:
 def _refuse_what_is_not_there(config: Config) -> None:
     missing = {
         "loss.consistency": config.loss.consistency > 0,
+        "train.compile": config.train.compile,
         "train.activation_checkpointing": config.train.activation_checkpointing,
         "train.precision=fp64": config.train.precision == "fp64",
         "adapt": config.adapt != AdaptConfig(),
