@@ -66,7 +66,8 @@ def places_at(place: Location) -> list[Location]:
     else:
         return [place]
     if not found:
-        raise ManifestError(f"{place}: {'has no MindRecord shard' if place.is_dir() else 'names no file'}")
+        what = "a folder without MindRecord shards; name a manifest" if place.is_dir() else "names no file"
+        raise ManifestError(f"{place}: {what}")
     return [*sorted(found, key=lambda path: ([*map(int, re.findall(r"\d+", path.name))], path.name))]
 
 

@@ -59,6 +59,7 @@ def write_records(
     utterance that cannot be read or spelt is reported and left out; without it, that raises AudioError or
     TextError. ManifestError where the folder has something already or cannot be written.
     """
+    out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ManifestError(f"{out}: there is something already; remove it or choose another place")
     parts = equal_parts(np.arange(len(utterances)), durations_of(utterances), options.num_shards)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mindspore.dataset import MindDataset
 from mindspore.mindrecord import FileReader, FileWriter
 from tones import (
     assert_fault,
@@ -90,6 +91,18 @@ def test_mindspore_reads_what_the_manifest_has(corpus, shards):
         line = {"id": utterance.id, "text": utterance.text, "duration": utterance.duration}
         line |= {"speaker": utterance.speaker} if utterance.speaker else {}
         assert json.loads(waves["utterance"]) == json.loads(features["utterance"]) == line
+
+
+def test_the_zoos_own_reader_takes_features_and_labels(shards):
+    """Its create_train_dataset opens shards so: all at once, these two columns."""
+    paths, columns = (
+        [*map(str, sorted(shards["features"].glob("*.mindrecord")))],
+        ["batch_spect", "batch_script"],
+    )
+    found = MindDataset(paths, columns_list=columns, shuffle=False).create_tuple_iterator(output_numpy=True)
+    found = sorted((spect.tobytes(), script.tolist()) for spect, script in found)
+    rows = rows_of(shards["features"])
+    assert found == sorted((row["batch_spect"].tobytes(), row["batch_script"].tolist()) for row in rows)
 
 
 def rows_of(folder):
