@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jasper.audio import read_audio, trim_silence
 from jasper.config import Config
 from jasper.data.augment import Augmenter, Spans, speed_factors, utterance_rng
-from jasper.data.mindrecord import read_features
+from jasper.data.mindrecord import need_sound, read_features
 from jasper.errors import AudioError, TextError
 from jasper.features import FeatureExtractor, num_frames
 from jasper.text import Tokenizer, get_normalizer, min_frames
@@ -66,8 +66,7 @@ def read_utterance(
 
     Joined utterances are read part by part, with digital silence for their pauses. Raises AudioError.
     """
-    if utterance.has_features:
-        raise AudioError(f"{utterance.path}: has features of {utterance.id}, and no sound")
+    need_sound(utterance)
     if utterance.parts:
         pieces: list[FloatArray] = []
         for part, pause in zip(utterance.parts, utterance.pauses, strict=True):

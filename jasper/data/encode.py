@@ -8,6 +8,7 @@ from typing import Literal
 import soundfile
 
 from jasper.audio import check_samples, open_audio, seek_stretch
+from jasper.data.mindrecord import need_sound
 from jasper.errors import AudioError
 from jasper.storage import num_bytes, read_range
 from jasper.types import Utterance
@@ -25,6 +26,7 @@ def audio_bytes(utterance: Utterance, target: Target) -> tuple[str, bytes]:
     `keep` copies a file that is the utterance's as it is, and cuts a stretch of one without loss. AudioError
     where the recording cannot be read.
     """
+    need_sound(utterance)
     if utterance.offset is None and target == "keep":
         return _copy(utterance)
     duration = None if utterance.offset is None else utterance.duration

@@ -130,6 +130,12 @@ def scan_shard(path: Path, tokenizer: Tokenizer) -> Iterator[tuple[int, dict[str
                 yield number, ManifestError(f"{path}: row {number}: {error}")
 
 
+def need_sound(utterance: Utterance) -> None:
+    """Raise AudioError for an utterance that has features in place of sound."""
+    if utterance.has_features:
+        raise AudioError(f"{utterance.path}: has features of {utterance.id}, and no sound")
+
+
 def read_features(utterance: Utterance, num_mels: int) -> FloatArray:
     """The features (F, T) of a row; AudioError where they are cut off, damaged or without a sound.
 

@@ -94,6 +94,7 @@ def test_recordings_and_stored_features_make_one_batch(golden_shard, tmp_path):
 def test_features_are_no_sound(golden_shard, tmp_path):
     model = write_small_model(tmp_path / "model")
     assert_fault(run_jasper("eval", model, golden_shard), "has features", "no sound")
+    assert_fault(run_jasper("data", "shard", golden_shard, tmp_path / "out"), "has features", "no sound")
 
 
 @pytest.mark.parametrize("where", ["header", "rows", "index"])
