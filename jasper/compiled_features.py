@@ -90,11 +90,10 @@ class CompiledFeatures:
             fill_energies(wave, first, end, self.plan, log_mel)
             take_logarithm(log_mel[:, first:end], self.config)
 
-        parts = range(0, frames, share)
-        if len(parts) > 1:
-            list(_pool().map(fill, parts))
-        else:
-            fill(0)
+        others = [_pool().submit(fill, first) for first in range(share, frames, share)]
+        fill(0)
+        for other in others:
+            other.result()
         return log_mel
 
     def normalize(self, log_mel: Float64, features: FloatArray) -> None:

@@ -56,6 +56,8 @@ def test_they_are_those_of_numpy(config, size, threads):
     expected = numpy.log_mel(noise(size))
     assert compiled.log_mel(noise(size)).shape == expected.shape
     np.testing.assert_allclose(compiled.log_mel(noise(size)), expected, rtol=0, atol=TOLERANCE)
+    batch = [noise(size), noise(500)]
+    np.testing.assert_allclose(compiled(batch)[0], numpy(batch)[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_fft", [2, 4, 8, 16, 32, 64, 128, 256])
