@@ -36,7 +36,7 @@ class BestPathEngine(Engine, Protocol):
         ...
 
 
-# name -> (module, function `(directory, settings) -> Engine`), the fastest on a processor first.
+# name -> (module, function `(directory, settings) -> Engine`), as `auto` tries them (why: docs/results.md).
 ENGINES: dict[str, tuple[str, str]] = {
     "openvino": ("jasper.engines.openvino", "load"),
     "onnx": ("jasper.engines.onnx", "load"),
