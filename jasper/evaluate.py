@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from jasper.data.dataset import read_utterance
 from jasper.data.table import durations_of
 from jasper.metrics import align, score, score_utterance
 from jasper.model import Model, Recognition
+from jasper.nonspeech import evidence
 from jasper.progress import progress_bar
 from jasper.types import FloatArray, Score, Utterance
 
@@ -67,19 +68,31 @@ def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | No
     return score_texts(model, utterances, texts)
 
 
-def judge_words(
-    model: Model, utterances: Sequence[Utterance], *, channel: int | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The confidence (N,) of every word that a model finds in utterances, and whether it is right (N,)."""
+class Judgement(NamedTuple):
+    """What a model makes of utterances: of every word its confidence (N,), and whether it is right (N,).
+
+    `evidence` is the least that an utterance with a text has, in nats (`nonspeech.evidence`); without one 0.
+    """
+
+    confidences: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    evidence: float
+
+
+def judge_words(model: Model, utterances: Sequence[Utterance], *, channel: int | None = None) -> Judgement:
+    """Run a model on utterances and compare the words that it finds with their texts."""
     confidences: list[float] = []
     right: list[bool] = []
+    least: list[float] = []
     for index, recognition in recognize_utterances(model, utterances, channel=channel):
         words = model.words(recognition)
         reference = model.normalize(utterances[index].text).split()
         edits = align(reference, [word.text for word in words])
         right += [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
         confidences += [word.confidence for word in words]
-    return np.array(confidences, np.float64), np.array(right, np.bool_)
+        if reference:
+            least.append(evidence(recognition.log_probs, model.tokenizer.blank, model.step_seconds))
+    return Judgement(np.array(confidences, np.float64), np.array(right, np.bool_), min(least, default=0.0))
 
 
 def score_texts(model: Model, utterances: Sequence[Utterance], texts: Sequence[str]) -> Score:

@@ -1,4 +1,4 @@
-"""`jasper calibrate`: how far the confidence of words can be believed, and the setting that repairs it."""
+"""`jasper calibrate`: how far the confidence of words can be believed, and the settings that repair it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def calibrate(
     config = search.config()
     with long_work("run the command again"):
         plain = engine.load(model, config.model_copy(update={"calibration": (1.0, 0.0)}))
-        confidences, right = judge_words(plain, read_manifest(manifest), channel=channel)
+        confidences, right, evidence = judge_words(plain, read_manifest(manifest), channel=channel)
     if not len(right):
         raise ConfigError(f"{manifest}: no word was found in it")
     measured = all_calibrated(confidences, *config.calibration)
@@ -46,7 +46,9 @@ def calibrate(
     option = f"--decode search={config.search} --decode calibration=[{fitted[0]:.3f},{fitted[1]:.3f}]"
     line = (
         f"{len(right)} words, {right.mean():.1%} right, mean confidence {measured.mean():.1%}, expected "
-        f"calibration error {error:.2%}; fitted to these words {fitted_error:.2%}: {option}"
+        f"calibration error {error:.2%}; fitted to these words {fitted_error:.2%}: {option}\n"
+        f"every text has labels {evidence:.2f} nats likelier than blanks; to drop noise, half of that is a "
+        f"careful --evidence {evidence / 2:.2f}"
     )
     if out is not None:
         pictures = [
@@ -63,6 +65,7 @@ def calibrate(
                 "ece": error,
                 "fitted_ece": fitted_error,
                 "fitted": fitted,
+                "evidence": evidence,
                 "options": option,
                 "bins": [one._asdict() for one in reliability(measured, right)],
             }
