@@ -7,6 +7,8 @@ weights at once.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from mindspore import Parameter, Tensor, context, nn, ops
 
@@ -80,24 +82,42 @@ class _Product(nn.Cell):
         """What each output step sees of x (B, T, C), zeros beyond its ends: (B T', k C)."""
         if self.pointwise:
             return x.reshape(-1, x.shape[2])
+        if self.training:
+            return self._gather(x, _places_seen(x.shape[1], self.kernel, self.stride, self.dilation))
         steps = x.shape[1]
         first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.padding
         place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
-        return self._gather(x, place, ops.logical_and(place >= 0, place < steps))
+        there = ops.logical_and(place >= 0, place < steps)
+        return self._gather(x, ops.where(there, place, ops.full_like(place, steps)))
 
     def _seeing(self, grad: Tensor, steps: int) -> Tensor:
         """The gradients (B, T', filters) of what sees each of the steps of x: (B T, k filters)."""
         if self.pointwise:
             return grad.reshape(-1, grad.shape[2])
-        last = ops.arange(steps) + self.padding
-        shift = last.reshape(-1, 1) - ops.arange(self.kernel).reshape(1, -1) * self.dilation
-        place = shift // self.stride
-        there = ops.logical_and(shift >= 0, place < grad.shape[1])
-        return self._gather(grad, place, ops.logical_and(there, shift % self.stride == 0))
+        return self._gather(grad, _places_seeing(steps, self.kernel, self.stride, self.dilation))
 
-    def _gather(self, x: Tensor, place: Tensor, there: Tensor) -> Tensor:
-        """Rows of x (B, T, C) at places (N, k), zeros where they are not `there`: (B N, k C)."""
+    def _gather(self, x: Tensor, place: Tensor) -> Tensor:
+        """Rows of x (B, T, C) at places (N, k), zeros at place T: (B N, k C)."""
         width = x.shape[2]
         x = ops.cat((x, ops.zeros((x.shape[0], 1, width), x.dtype)), 1)
-        place = ops.where(there, place, ops.full_like(place, x.shape[1] - 1))
         return ops.gather(x, place, 1).reshape(-1, self.kernel * width)
+
+
+# Operators on so few numbers take as long to call as a small convolution takes to compute. An exported graph
+# has them all the same, for lengths that it does not know.
+@lru_cache(maxsize=4096)
+def _places_seen(steps: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """Which of so many steps the taps of each output step see (T', k); `steps` beyond the ends."""
+    first = np.arange(0, steps, stride) - kernel // 2 * dilation
+    place = first[:, None] + np.arange(kernel) * dilation
+    return Tensor(np.where((place >= 0) & (place < steps), place, steps))
+
+
+@lru_cache(maxsize=4096)
+def _places_seeing(steps: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """Which output steps see each of so many steps (T, k); T' for a tap with which none does."""
+    num_outputs = -(-steps // stride)
+    shift = np.arange(steps)[:, None] + kernel // 2 * dilation - np.arange(kernel) * dilation
+    place = shift // stride
+    there = (place >= 0) & (place < num_outputs) & (shift % stride == 0)
+    return Tensor(np.where(there, place, num_outputs))

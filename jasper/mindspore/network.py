@@ -67,9 +67,9 @@ class Block(nn.Cell):
         `sources` are the residual's inputs, x the last of them; without a residual they are not read.
         """
         last = len(self.convs) - 1
+        mask = valid_mask(lengths, x)
         for index in range(last):
-            y = self.norms[index](self.convs[index](x))
-            x = self._activate(y, valid_mask(lengths, y), x)
+            x = self._activate(self.norms[index](self.convs[index](x)), mask, x)
         y = self.norms[last](self.convs[last](x))
         lengths = (lengths - 1) // self.stride + 1  # BlockConfig.num_steps, for kernels are odd
         mask = valid_mask(lengths, y)
@@ -81,12 +81,12 @@ class Block(nn.Cell):
 
     def _activate(self, y: Tensor, mask: Tensor, x: Tensor) -> Tensor:
         """ReLU, dropout and mask of y, in the type of x."""
-        y = ops.relu(y) * mask.astype(y.dtype)
+        valid = mask.astype(y.dtype)
         if self.training and self.dropout > 0:
             # Not nn.Dropout: on a CPU `set_seed` does not make that repeatable.
             kept = (ops.rand(y.shape) >= self.dropout).astype(y.dtype)
-            y = y * (kept / (1 - self.dropout))
-        return y.astype(x.dtype)
+            return (ops.relu(y) * (valid / (1 - self.dropout)) * kept).astype(x.dtype)
+        return (ops.relu(y) * valid).astype(x.dtype)
 
 
 class SqueezeExcitation(nn.Cell):

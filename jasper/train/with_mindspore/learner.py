@@ -82,7 +82,7 @@ class Learner:
         """Move the average after step `step`, counted from 1. Young averages follow faster."""
         decay = min(self.config.train.ema, (1 + step) / (10 + step))
         for own, theirs in zip(self.average.get_parameters(), self.network.get_parameters(), strict=True):
-            ops.assign(own, own + (1 - decay) * (theirs - own))
+            ops.assign(own, ops.lerp(own, theirs, 1 - decay))
 
     def average_weights(self) -> Weights:
         """The averaged network's, as a model directory keeps them."""

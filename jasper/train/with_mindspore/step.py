@@ -40,19 +40,24 @@ def train_step(
     if not tally.num_utterances:
         return Outcome(math.nan, 0.0)
     before = [value.copy() for value in learner.statistics]
-    moves = [ops.zeros_like(value) for value in before]
-    grads = [ops.zeros_like(parameter) for parameter in learner.parameters]
+    # The statistics are then right as the batch leaves them; else they go back, and the mean move is added.
+    alone = ranks.world_size == 1 and tally.num_batches == 1
+    total: list[Tensor] = []  # the gradient, and how far the statistics move
     losses: list[float] = []
     filled = [(index, batch) for index, batch in enumerate(batches) if len(batch)]
     for index, batch in filled:
         learner.seed(step, index * ranks.world_size + ranks.rank)
-        own, parts = learner.gradient(batch, tally.num_utterances)
+        own, grads = learner.gradient(batch, tally.num_utterances)
         losses += own.asnumpy().tolist()
-        grads = [total + part for total, part in zip(grads, parts, strict=True)]
-        moves = [m + (new - old) for m, new, old in zip(moves, learner.statistics, before, strict=True)]
-        _assign(learner.statistics, before)
-    summed = ranks.sum_tensors([*grads, *moves])
-    grads = summed[: len(grads)]
+        part = [*grads]
+        if not alone:
+            part += [new - old for new, old in zip(learner.statistics, before, strict=True)]
+            _assign(learner.statistics, before)
+        total = [one + other for one, other in zip(total, part, strict=True)] if total else part
+    if not total:  # other ranks have utterances
+        total = [ops.zeros_like(value) for value in (*learner.parameters, *before)]
+    summed = ranks.sum_tensors(total)
+    grads = summed[: len(learner.parameters)]
     if learner.scale.enabled:
         grads = [grad / learner.scale.value for grad in grads]
     loss = ranks.sum([sum(losses)])[0] / tally.num_utterances
@@ -64,11 +69,14 @@ def train_step(
         if limit is not None:
             # PyTorch's formula.
             factor = min(1.0, limit / (norm + 1e-6))
-            grads = [grad * factor for grad in grads]
+            grads = [grad * factor for grad in grads] if factor < 1 else grads
         learner.optimizer.move(grads, rate)
-        means = [move / tally.num_batches for move in summed[len(grads) :]]
-        _assign(learner.statistics, [old + mean for old, mean in zip(before, means, strict=True)])
+        if not alone:
+            means = [move / tally.num_batches for move in summed[len(grads) :]]
+            _assign(learner.statistics, [old + mean for old, mean in zip(before, means, strict=True)])
         learner.follow(step)
+    elif alone:
+        _assign(learner.statistics, before)
     learner.scale.update(finite)
     ids = tuple(name for _, batch in filled for name in batch.ids)
     return Outcome(loss, norm, tuple(losses), ids, learner.scale.enabled)
