@@ -77,11 +77,11 @@ def test_a_stop_while_the_loader_waits_for_a_disk_that_hangs(tmp_path, corpus):
         os.kill(worker, signal.SIGSTOP)
     done = None
     while done != (done := len(log_rows(run, "loss"))):
-        time.sleep(0.3)
+        time.sleep(1)
     finished, seconds = leaves(command, signal.SIGTERM)
     assert finished.code == 143
     assert seconds < BOUND_S
-    assert newest_state(run)["step"] == done
+    assert newest_state(run)["step"] == len(log_rows(run, "loss"))  # which a slow machine may go on to
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert run_jasper("train", file).code == 0
     assert_same_run(run, tmp_path / "undisturbed")
