@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
-import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,23 +184,24 @@ def test_the_rooms_without_a_network_load_no_torch(module):
     assert "torch" not in loaded
 
 
-def best_seconds(*command: str) -> float:
-    """The processor time of the fastest of a few runs; they wait for nothing, so the clock shows the same."""
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def best_seconds(bound: float, *command: str) -> float:
+    """Wall time of the fastest of some runs, up to one in the bound: what the machine can do left alone."""
+    best = math.inf
+    for _ in range(12):
+        start = time.perf_counter()
         subprocess.run([sys.executable, *command], capture_output=True, check=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    return min(times)
+        best = min(best, time.perf_counter() - start)
+        if best < bound:
+            break
+    return best
 
 
 def test_import_takes_less_than_300_ms():
-    assert best_seconds("-c", "import jasper") < 0.3
+    assert best_seconds(0.3, "-c", "import jasper") < 0.3
 
 
 def test_help_takes_less_than_500_ms():
-    assert best_seconds(str(Path(sys.executable).with_name("jasper")), "--help") < 0.5
+    assert best_seconds(0.5, str(Path(sys.executable).with_name("jasper")), "--help") < 0.5
 
 
 def test_public_names_resolve():

@@ -39,10 +39,15 @@ def test_what_it_finds_fits_and_a_little_more_does_not(wide):
     assert finished.code == 0, finished.stderr
     found = json.loads(finished.stdout)
     tried = peaks(finished)
-    told = found["limit_gib"] + 0.005  # trials say hundredths
-    assert found["batch_seconds"] == pytest.approx(found["num_utterances"] * 2.4, abs=0.1)
-    assert max(n for n, peak in tried.items() if peak <= told) >= found["num_utterances"]
-    assert min(n for n, peak in tried.items() if peak > told - 0.01) <= 1.2 * found["num_utterances"] + 1
+    size = found["num_utterances"]
+    assert found["batch_seconds"] == pytest.approx(size * 2.4, abs=0.1)
+    # Trials say hundredths: a peak that is printed that near to the limit may be on either side of it.
+    surely, perhaps = (
+        [n for n in tried if tried[n] <= found["limit_gib"] + near] for near in (-0.005, 0.005)
+    )
+    assert size in tried
+    assert max(surely) <= size <= max(perhaps)
+    assert min(n for n in tried if n > size) <= 1.2 * size + 1
     assert found["peak_gib"] <= found["limit_gib"] == pytest.approx(0.9 * limit * 1e9 / 2**30, rel=0.01)
     assert not (wide.parent / "run").exists()
 

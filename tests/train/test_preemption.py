@@ -81,7 +81,9 @@ def test_a_stop_while_the_loader_waits_for_a_disk_that_hangs(tmp_path, corpus):
     finished, seconds = leaves(command, signal.SIGTERM)
     assert finished.code == 143
     assert seconds < BOUND_S
-    assert newest_state(run)["step"] == len(log_rows(run, "loss"))  # which a slow machine may go on to
+    # On a slow machine the step that was under way comes to its end.
+    assert newest_state(run)["step"] == len(log_rows(run, "loss"))
+    assert newest_state(run)["step"] in (done, done + 1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert run_jasper("train", file).code == 0
     assert_same_run(run, tmp_path / "undisturbed")
