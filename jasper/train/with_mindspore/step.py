@@ -40,8 +40,6 @@ def train_step(
     if not tally.num_utterances:
         return Outcome(math.nan, 0.0)
     before = [value.copy() for value in learner.statistics]
-    # The statistics are then right as the batch leaves them; else they go back, and the mean move is added.
-    alone = ranks.world_size == 1 and tally.num_batches == 1
     total: list[Tensor] = []  # the gradient, and how far the statistics move
     losses: list[float] = []
     filled = [(index, batch) for index, batch in enumerate(batches) if len(batch)]
@@ -49,11 +47,9 @@ def train_step(
         learner.seed(step, index * ranks.world_size + ranks.rank)
         own, grads = learner.gradient(batch, tally.num_utterances)
         losses += own.asnumpy().tolist()
-        part = [*grads]
-        if not alone:
-            part += [new - old for new, old in zip(learner.statistics, before, strict=True)]
-            _assign(learner.statistics, before)
+        part = [*grads, *(new - old for new, old in zip(learner.statistics, before, strict=True))]
         total = [one + other for one, other in zip(total, part, strict=True)] if total else part
+        _assign(learner.statistics, before)
     if not total:  # other ranks have utterances
         total = [ops.zeros_like(value) for value in (*learner.parameters, *before)]
     summed = ranks.sum_tensors(total)
@@ -71,12 +67,9 @@ def train_step(
             factor = min(1.0, limit / (norm + 1e-6))
             grads = [grad * factor for grad in grads] if factor < 1 else grads
         learner.optimizer.move(grads, rate)
-        if not alone:
-            means = [move / tally.num_batches for move in summed[len(grads) :]]
-            _assign(learner.statistics, [old + mean for old, mean in zip(before, means, strict=True)])
+        means = [move / tally.num_batches for move in summed[len(grads) :]]
+        _assign(learner.statistics, [old + mean for old, mean in zip(before, means, strict=True)])
         learner.follow(step)
-    elif alone:
-        _assign(learner.statistics, before)
     learner.scale.update(finite)
     ids = tuple(name for _, batch in filled for name in batch.ids)
     return Outcome(loss, norm, tuple(losses), ids, learner.scale.enabled)
