@@ -33,8 +33,9 @@ def compiled(function: F) -> F:
     The compiled code runs without the interpreter's lock, so threads share the cores. Its arithmetic is done
     in the order written (no fast-math), so both ways of running give the same; the tests hold them to it.
     """
-    # numba looks at the function's own file alone, which may be as it was while one that it calls is not.
-    function.__qualname__ += f"-{source_hash(Path(__file__).parent)}"
+    if compiles():
+        # numba looks at the function's own file alone, which may be as it was while one that it calls is not.
+        function.__qualname__ += f"-{source_hash(Path(__file__).parent)}"
     return _jit(function, cache=True)
 
 

@@ -27,8 +27,15 @@ def find_bundle(path: str | Path) -> Path:
 def weights_or_graph(directory: Path) -> Path | None:
     """The weights of a model directory or, where they were left out, a graph exported from them."""
     weights = directory / WEIGHTS_FILE
-    graphs = sorted(path for path in directory.glob("model*") if path.suffix in (".onnx", ".xml"))
-    return weights if weights.is_file() else next(iter(graphs), None)
+    if weights.is_file():
+        return weights
+    return min((path for path in directory.glob("model*") if path.suffix in (".onnx", ".xml")), default=None)
+
+
+def graph_name(precision: str, ending: str, *, waveform: bool = False) -> str:
+    """What an exported graph is called: `model.onnx`, `model.int8.xml`, `model.waveform.fp16.onnx`."""
+    parts = ["model", *(["waveform"] if waveform else []), *([precision] if precision != "fp32" else [])]
+    return ".".join(parts) + ending
 
 
 def cache_folder() -> Path:

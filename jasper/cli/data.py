@@ -77,12 +77,17 @@ def folder(
             report=faults.append if skip_faulty else None,
         )
     write_manifest(out, utterances)
+    _tell("manifest", out, len(utterances), faults, as_json)
+
+
+def _tell(key: str, place: object, num_utterances: int, faults: list[str], as_json: bool) -> None:
+    """What was written where, and what was left out."""
     if as_json:
-        print_json({"manifest": str(out), "num_utterances": len(utterances), "left_out": faults})
+        print_json({key: str(place), "num_utterances": num_utterances, "left_out": faults})
         return
     for fault in faults:
         typer.echo(fault, err=True)
-    typer.echo(f"{out}: {len(utterances)} utterances written, {len(faults)} left out")
+    typer.echo(f"{place}: {num_utterances} utterances written, {len(faults)} left out")
 
 
 @app.command()
@@ -119,13 +124,7 @@ def shard(
     with long_work("run the command again"):
         utterances = read_table(*manifests)
         index = write_shards(utterances, out, options, report=faults.append if skip_faulty else None)
-    num_written = len(utterances) - len(faults)
-    if as_json:
-        print_json({"index": str(index), "num_utterances": num_written, "left_out": faults})
-        return
-    for fault in faults:
-        typer.echo(fault, err=True)
-    typer.echo(f"{index}: {num_written} utterances written, {len(faults)} left out")
+    _tell("index", index, len(utterances) - len(faults), faults, as_json)
 
 
 @app.command()
@@ -164,13 +163,7 @@ def mindrecord(
         options = RecordOptions(num_shards, waves, jobs)
         report = faults.append if skip_faulty else None
         write_records(utterances, out, with_labels(load_config(source)), options, report)
-    num_written = len(utterances) - len(faults)
-    if as_json:
-        print_json({"shards": str(out), "num_utterances": num_written, "left_out": faults})
-        return
-    for fault in faults:
-        typer.echo(fault, err=True)
-    typer.echo(f"{out}: {num_written} utterances written, {len(faults)} left out")
+    _tell("shards", out, len(utterances) - len(faults), faults, as_json)
 
 
 @app.command()

@@ -158,10 +158,7 @@ class TrainingSet:
     def _features(self, examples: Sequence[Example]) -> FloatArray:
         """Stored or computed features (B, F, T), zero past each row's end."""
         rows = [e.features if e.features is not None else self.extractor([e.wave])[0][0] for e in examples]
-        features = np.zeros((len(rows), len(rows[0]), max(row.shape[1] for row in rows)), dtype=np.float32)
-        for index, row in enumerate(rows):
-            features[index, :, : row.shape[1]] = row
-        return features
+        return _pad(rows, np.float32)
 
     def _check_feasible(self, example: Example) -> None:
         """CTC has no path, and an infinite loss, where the transcript needs more steps than there are."""
@@ -190,7 +187,9 @@ def collate(examples: Sequence[Example], faults: tuple[str, ...] = ()) -> Batch:
 
 
 def _pad(rows: Sequence[NDArray[T]], dtype: type[T]) -> NDArray[T]:
-    padded = np.zeros((len(rows), max((row.size for row in rows), default=0)), dtype=dtype)
+    """Rows (…, N) as one array (B, …, N), zeros past the ends of the shorter ones."""
+    shape: tuple[int, ...] = rows[0].shape[:-1] if rows else ()
+    padded = np.zeros((len(rows), *shape, max((row.shape[-1] for row in rows), default=0)), dtype=dtype)
     for index, row in enumerate(rows):
-        padded[index, : row.size] = row
+        padded[index, ..., : row.shape[-1]] = row
     return padded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -97,13 +97,15 @@ class _Checker:
 
     def __init__(
         self,
-        utterances: Iterable[Utterance],
+        utterances: Sequence[Utterance],
         text: TextConfig | None,
         features: FeatureConfig | None,
         stride: int,
         limits: tuple[float, float],  # s
     ) -> None:
         self.uses = Counter((utterance.path, utterance.member) for utterance in utterances)
+        shards = {utterance.path for utterance in utterances if utterance.has_features}
+        self.num_mels = {path: read_shard(Path(path)).num_mels or 1 for path in shards}
         self.normalize = get_normalizer(text.normalizer) if text else None
         self.tokenizer = Tokenizer(text.labels, text.subwords) if text else None
         self.extractor = FeatureExtractor(features) if features else None
@@ -151,7 +153,7 @@ class _Checker:
     def _stored(self, utterance: Utterance) -> Iterator[tuple[str, str]]:
         """Faults of features that were stored in place of sound."""
         try:
-            read_features(utterance, read_shard(Path(utterance.path)).num_mels or 1)
+            read_features(utterance, self.num_mels[utterance.path])
         except AudioError as error:
             yield "unreadable", str(error)
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from jasper.bundle import read_model
-from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder, weights_or_graph
+from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder, graph_name, weights_or_graph
 from jasper.errors import CheckpointError, ModelError
 from jasper.storage import atomic_file
 
@@ -68,7 +68,7 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
     CheckpointError where the disk is full.
     """
     if precision == "int8" or not (directory / WEIGHTS_FILE).is_file():
-        path = directory / ("model.onnx" if precision == "fp32" else f"model.{precision}.onnx")
+        path = directory / graph_name(precision, ".onnx")
         if not path.is_file():
             raise ModelError(
                 f"{path} is not there; `jasper export {directory} --precision {precision}` makes it"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
-from jasper.directory import WEIGHTS_FILE
+from jasper.directory import WEIGHTS_FILE, graph_name
 from jasper.engines.graphs import engine_folder, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError
@@ -74,5 +74,6 @@ def _exported(directory: Path, precision: str) -> Path | None:
     """What `jasper export --format openvino` left in a model directory, where it is int8 or all there is."""
     if precision != "int8" and (directory / WEIGHTS_FILE).is_file():
         return None
-    names = [f"model.{precision}.xml", *(["model.xml"] if precision != "int8" else [])]
-    return next((directory / name for name in names if (directory / name).is_file()), None)
+    stored = ("int8",) if precision == "int8" else (precision, "fp32")
+    paths = [directory / graph_name(one, ".xml") for one in stored]
+    return next((path for path in paths if path.is_file()), None)

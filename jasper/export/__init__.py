@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jasper.bundle import Weights, read_model
 from jasper.config import ModelConfig
-from jasper.directory import find_bundle
+from jasper.directory import find_bundle, graph_name
 from jasper.errors import CheckpointError, ModelError
 from jasper.export.source import Source
 
@@ -66,7 +66,7 @@ def export(
     config, weights = read_model(directory)
     int8 = _plan_int8(config, weights, calibrate) if precision == "int8" else None
     source = Source(config, weights, precision, waveform, int8)
-    target = Path(out) if out else directory / _name(precision, waveform, writer.ENDING)
+    target = Path(out) if out else directory / graph_name(precision, writer.ENDING, waveform=waveform)
     if target.suffix != writer.ENDING:
         raise ModelError(f"--out {target}: a file of format {format} ends in {writer.ENDING}")
     try:
@@ -84,12 +84,6 @@ def export(
         raise CheckpointError(f"{target}: could not be written: {error}") from None
     places = tuple(target.parent / file.relative_to(folder) for file in files)
     return Exported(target, places, difference, int8)
-
-
-def _name(precision: str, waveform: bool, ending: str) -> str:
-    """`model.onnx`, `model.int8.onnx`, `model.waveform.fp16.onnx`."""
-    parts = ["model", *(["waveform"] if waveform else []), *([precision] if precision != "fp32" else [])]
-    return ".".join(parts) + ending
 
 
 def _plan_int8(config: ModelConfig, weights: Weights, calibrate: str | Path | None) -> Int8Plan:
