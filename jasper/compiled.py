@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., object])
 
 # Where compiled functions are, and the functions and types that they use.
-SOURCES = ("compiled.py", "features.py", "compiled_features.py", "decode/*.py", "lm/*.py")
+SOURCES = ("compiled.py", "features.py", "compiled_*.py", "decode/*.py", "lm/*.py")
 
 
 def compiles() -> bool:

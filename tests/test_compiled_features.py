@@ -13,13 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasper import compiled_features
+from jasper.audio import read_audio
 from jasper.config import FeatureConfig
 from jasper.convert.nvidia_yaml import NVIDIA_FEATURES as NVIDIA
+from jasper.data.manifest import read_manifest
+from jasper.errors import AudioError
 from jasper.features import FeatureExtractor
 
 pytest.importorskip("numba")
 
 TOLERANCE = 1e-9  # of a logarithm; of the transforms' rounding little is left under a guard of 2^-24
+SINGLE = 2e-4  # of a normalised feature, in single precision, of speech as loud as can be
+SINGLE_TONES = 3e-2  # the same, where bands beside a pure tone of full scale fade to almost nothing
 
 configs = st.builds(
     FeatureConfig,
@@ -32,6 +37,7 @@ configs = st.builds(
     preemphasis=st.sampled_from([0.97, 0.0]),
     log_guard=st.sampled_from(["add", "clamp"]),
 )
+NEMO = FeatureConfig(frame_count="floor", edges="zeros")
 LENGTHS = (1, 2, 159, 160, 161, 255, 256, 257, 320, 64 * 160, 64 * 160 + 1, 90_000)
 
 
@@ -57,7 +63,7 @@ def test_they_are_those_of_numpy(config, size, threads):
     assert compiled.log_mel(noise(size)).shape == expected.shape
     np.testing.assert_allclose(compiled.log_mel(noise(size)), expected, rtol=0, atol=TOLERANCE)
     batch = [noise(size), noise(500)]
-    np.testing.assert_allclose(compiled(batch)[0], numpy(batch)[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(compiled(batch)[0], numpy(batch)[0], rtol=0, atol=SINGLE)
 
 
 @pytest.mark.parametrize("n_fft", [2, 4, 8, 16, 32, 64, 128, 256])
@@ -81,6 +87,75 @@ def test_silence_and_speech_of_telephones_are_those_of_numpy(edges):
     narrow = np.fft.irfft(np.where(np.arange(16001) < 8000, np.fft.rfft(loud), 1e-4)).astype(np.float32)
     for wave in (np.zeros(8000, np.float32), loud, narrow):
         np.testing.assert_allclose(compiled([wave])[0], numpy([wave])[0], rtol=0, atol=4e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("base", [FeatureConfig(), NEMO], ids=["nvidia", "nemo"])
+def test_speech_has_the_features_of_numpy_however_loud_it_is(speech, base, threads):
+    """Wide band, and the band of telephones, where most of what is above 4 kHz is rounding."""
+    wide = read_manifest(speech / "librispeech-test-clean-mini" / "test.jsonl")[:6]
+    narrow = read_manifest(speech / "fsdd" / "dev.jsonl")[:100:20]
+    numpy, compiled = both(base, threads)
+    for utterance in (*wide, *narrow):
+        wave = read_audio(utterance.path, 16000)
+        for peak in (1e-4, 1e-2, 0.2, 1.0, 30.0):
+            scaled = wave * np.float32(peak / np.abs(wave).max())
+            np.testing.assert_allclose(compiled([scaled])[0], numpy([scaled])[0], rtol=0, atol=SINGLE)
+
+
+def tone(hz: float, size: int) -> np.ndarray:
+    """A wave (N,) that swells and fades away."""
+    return np.sin(2 * np.pi * hz / 16000 * np.arange(size)) * np.sin(np.arange(size) / 3000)
+
+
+sounds = st.builds(
+    lambda hz, loud, hiss, size, silent: silenced(loud * tone(hz, size) + hiss * noise(size), silent),
+    hz=st.floats(20, 7990),
+    loud=st.sampled_from([0.0, 1e-3, 0.1, 0.99, 1e4]),
+    hiss=st.sampled_from([0.0, 1e-6, 1e-4, 1e-2, 1.0, 1e4]),
+    size=st.integers(2000, 40_000),
+    silent=st.sampled_from([0.0, 0.5, 0.99]),
+)
+
+
+def silenced(wave: np.ndarray, part: float) -> np.ndarray:
+    """A wave (N,) whose first `part` is digital silence."""
+    wave[: int(part * wave.size)] = 0
+    return wave.astype(np.float32)
+
+
+@settings(max_examples=100, deadline=None)
+@given(wave=sounds)
+def test_tones_noise_and_silence_have_the_features_of_numpy(wave):
+    numpy, compiled = both(FeatureConfig())
+    np.testing.assert_allclose(compiled([wave])[0], numpy([wave])[0], rtol=0, atol=SINGLE_TONES)
+
+
+def test_an_hour_has_the_features_of_numpy():
+    """Its mean and its deviation are sums over 360,000 frames."""
+    numpy, compiled = both(FeatureConfig(), threads=2)
+    wave = np.tile(noise(160_000), 360) * np.linspace(0.01, 1, 57_600_000, dtype=np.float32)
+    np.testing.assert_allclose(compiled([wave])[0], numpy([wave])[0], rtol=0, atol=SINGLE)
+
+
+@pytest.mark.parametrize("place", [0, 30_000, -1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_sample_that_is_not_finite_is_refused_wherever_it_is(place, value):
+    _, compiled = both(NEMO, threads=2)
+    for size in (100, 60_100):  # of which the frames leave a rest, or all
+        wave = noise(size)
+        wave[min(place, size - 1)] = value
+        with pytest.raises(AudioError, match="not finite"):
+            compiled([wave])
+
+
+def test_a_clip_has_the_same_features_in_a_batch_and_in_threads():
+    waves = [noise(size) for size in (160, 50_000, 130_001)]
+    one, three = (both(FeatureConfig(), threads)[1] for threads in (1, 3))
+    batch, lengths = three(waves)
+    for row, wave, length in zip(batch, waves, lengths, strict=True):
+        np.testing.assert_array_equal(row[:, :length], one([wave])[0][0])
+        assert not row[:, length:].any()
 
 
 def test_a_wave_with_gaps_in_memory_is_taken():
