@@ -65,9 +65,9 @@ def flashlight(work: Work) -> Decode:
         decoder = _with_lexicon(work, labels, blank, space, count)
     else:
         options = LexiconFreeDecoderOptions(
-            work["beam_width"], count, work["prune"], 0.0, 0.0, True, CriterionType.CTC
+            work["beam_width"], count, work["prune"], 0.0, work["beta"], True, CriterionType.CTC
         )
-        decoder = LexiconFreeDecoder(options, ZeroLM(), space, blank, [])
+        decoder = LexiconFreeDecoder(options, ZeroLM(), space, blank, [])  # beta: for each space
 
     def decode(log_probs: Any) -> str:
         log_probs = np.ascontiguousarray(log_probs, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -23,7 +24,8 @@ def test_it_measures_every_kind_of_log_probs_without_and_with_a_model(tmp_path):
     corpus = write_corpus(tmp_path, texts)
     run = train(recipe(corpus, tmp_path / "run", data={"dev": [str(corpus)]})).directory
     write_arpa(tmp_path / "lm.arpa", build(texts, 2))
-    command = [sys.executable, BENCHMARK, run, "--manifest", corpus, "--arpa", tmp_path / "lm.arpa"]
+    command = [sys.executable, BENCHMARK, "--set", run, corpus, tmp_path / "lm.arpa", 1]
+    command += ["--set", run, corpus, "none", 3]
     done = subprocess.run(
         [*map(str, command), "--rounds", "1", "--json"],
         capture_output=True,
@@ -33,9 +35,14 @@ def test_it_measures_every_kind_of_log_probs_without_and_with_a_model(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert [(row["log_probs"], row["lm"]) for row in result["searches"]] == [
-        (kind, lm) for kind in ("as it is", "sharpened", "flattened") for lm in (False, True)
+    kinds, weights = ("as it is", "sharpened", "flattened"), ("no LM", "no LM, a word costs 0.5", "3-gram")
+    assert [(row["log_probs"], row["weights"]) for row in result["searches"]] == [
+        *itertools.product(kinds, weights),
+        *itertools.product(kinds, weights[:2]),  # the second set has no language model
     ]
+    alone, joined = result["searches"][0], result["searches"][-1]
+    assert len(joined["words"]) < len(alone["words"]) == 6
+    assert sum(joined["words"]) == sum(alone["words"])
     assert all(row["seconds"] > 0 and row["wer"] >= 0 for row in result["searches"])
     assert result["first_call_s"] > 0
     assert result["threads"]["1"] > 0
