@@ -357,7 +357,9 @@ class DecodeConfig(Section):
     cutoff_top_n: PositiveInt = 40  # labels tried at each step, at most: the likeliest …
     cutoff_prob: Annotated[float, Field(gt=0, le=1)] = 0.999  # … until they have this probability together
     prune: Positive | None = 18.0  # texts so far below the best are dropped
-    recombine: bool = True  # with nbest=1: of texts after which all is worth the same, keep the likeliest
+    # Of texts after which all is worth the same, search on with the likeliest alone; default: where nbest=1.
+    # With more, others come back at the end: better ones, and less alike, than a narrow beam has without it.
+    recombine: bool | None = None
     lm: Path | None = None  # an n-gram model: ARPA or the binary of `jasper lm build`
     lm_unit: Literal["word", "character"] = "word"
     alpha: NonNegative = 0.5  # weight of the language model's natural log-probability

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, R
 from jasper.decode.greedy import check_log_probs
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
+from jasper.decode.nbest import best_texts, path_to
 from jasper.decode.prefixes import retreat, search
 from jasper.decode.tree import Records
 from jasper.errors import LanguageModelError
 from jasper.lm import load
 from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
-from jasper.text import Tokenizer
+from jasper.text import Tokenizer, min_frames
 from jasper.types import FloatArray, Hypothesis, IntArray
 
 SPACE_NAMES = (" ", "<space>", "|", "▁")  # how language models of labels write the space
@@ -66,7 +68,7 @@ class BeamSearch:
         self._rule = Rule(
             beam_width=config.beam_width,
             prune=math.inf if config.prune is None else config.prune,
-            recombine=config.recombine and config.nbest == 1,
+            recombine=config.nbest == 1 if config.recombine is None else config.recombine,
             alpha=config.alpha,
             beta=config.beta if config.beta is not None else float(lm is not None),
             unknown=unknown,
@@ -118,15 +120,12 @@ class BeamSearch:
         tree, beam = search(tried, tokens, num_tokens, self._fusion, self._rule)
         if not np.isfinite(beam["rank"]).any():
             beam = self._beginnings(tree, beam, log_probs)
-        best = np.argsort(-(beam["total"] + beam["rank"]), kind="stable")[: self.config.nbest]
-        found = [
-            self._hypothesis(
-                _tokens(tree, entry["node"]), float(entry["total"]), float(entry["rank"]), log_probs
-            )
-            for entry in beam[best]
-            if math.isfinite(entry["rank"])
-        ]
-        return found or [Hypothesis((), (), -math.inf)]
+        found = best_texts(tree, beam, self.config.nbest, partial(self._frames, log_probs))
+        if self.config.nbest > 1:  # what is known of texts that were recombined is rough
+            exact = [one._replace(acoustic=self._acoustic(tried, one.tokens)) for one in found]
+            found = sorted((one for one in exact if math.isfinite(one.score)), key=lambda one: -one.score)
+        texts = [Hypothesis(one.tokens, one.frames, one.score, one.added) for one in found]
+        return texts or [Hypothesis((), (), -math.inf)]
 
     def _cut(self, log_probs: FloatArray) -> tuple[IndexArray, IndexArray]:
         """The labels tried at each step, likely ones first (T, K), and how many they are (T,)."""
@@ -148,15 +147,17 @@ class BeamSearch:
         retreat(tree, beam, self._fusion, self._rule)
         beam = beam[np.unique(beam["node"], return_index=True)[1]]
         for entry in beam:
-            tokens = np.array(_tokens(tree, entry["node"]), np.int64)
-            entry["total"] = text_log_prob(log_probs, tokens, self.tokenizer.blank)
+            entry["total"] = self._acoustic(log_probs, tree["token"][path_to(tree, entry["node"])[1:]])
         return beam
 
-    def _hypothesis(
-        self, tokens: list[int], acoustic: float, added: float, log_probs: FloatArray
-    ) -> Hypothesis:
-        spans = align_tokens(log_probs, tokens, self.tokenizer.blank)
-        return Hypothesis(tuple(tokens), tuple(spans.starts.tolist()), acoustic + added, added)
+    def _acoustic(self, log_probs: FloatArray, tokens: Sequence[int]) -> float:
+        return float(text_log_prob(log_probs, np.array(tokens, np.int64), self.tokenizer.blank))
+
+    def _frames(self, log_probs: FloatArray, tokens: Sequence[int]) -> tuple[int, ...] | None:
+        """When each label begins; None where they do not fit into the steps."""
+        if min_frames(tokens) > len(log_probs):
+            return None
+        return tuple(align_tokens(log_probs, tokens, self.tokenizer.blank).starts.tolist())
 
     def _expected(self, trie: Lexicon, ngram: NGram, word_ids: IndexArray) -> Float64Array:
         """(P,) what the unfinished word will add at best, going by the words' unigrams."""
@@ -178,15 +179,6 @@ def make(config: DecodeConfig, tokenizer: Tokenizer) -> BeamSearch:
         lexicon=_read_words(config.lexicon) if config.lexicon else None,
         hotwords=config.hotwords,
     )
-
-
-def _tokens(tree: Records, node: int) -> list[int]:
-    """The labels of a prefix."""
-    tokens = []
-    while node > 0:
-        tokens.append(int(tree["token"][node]))
-        node = int(tree["parent"][node])
-    return tokens[::-1]
 
 
 def _read_words(path: Path) -> list[str]:

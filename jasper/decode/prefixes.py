@@ -174,10 +174,11 @@ def admit(room: Room, size: int, lowest: float, ties: int, nodes: int, fusion: F
 def run(
     log_probs: FloatArray, tokens: IndexArray, num_tokens: IndexArray, room: Room, nodes: int,
     fusion: Fusion, rule: Rule,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """The steps of `search`, with `nodes` prefixes at first; a prefix's last rank is what is added to it.
 
-    (The number comes from outside: numba would compile a loop for the literal 1 and once more for others.)
+    Returns the number of prefixes then. (It comes from outside: numba would compile a loop for the literal 1
+    and once more for others.)
     """
     for step in range(log_probs.shape[0]):
         row = log_probs[step]
@@ -188,12 +189,13 @@ def run(
         ties = leave(room, lowest, ties)
         nodes = admit(room, size, lowest, ties, nodes, fusion, rule)
         if rule.recombine:
-            recombine(room, len(fusion.place_letter) - 1)
+            recombine(room, len(fusion.place_letter) - 1, step)
     for slot in range(len(room.beam)):
         entry = room.beam[slot]
         if entry.node >= 0:
             node = room.tree[entry.node]
             entry.rank = finish(fusion, rule, node.place, node.state, node.hot, node.exact)
+    return nodes
 
 
 @compiled
@@ -218,5 +220,5 @@ def search(
     """
     steps, classes = log_probs.shape
     room = new_room(steps, classes, tokens.shape[1], rule)
-    run(log_probs, tokens, num_tokens, room, 1, fusion, rule)
-    return room.tree, room.beam[room.beam.node >= 0]
+    nodes = run(log_probs, tokens, num_tokens, room, 1, fusion, rule)
+    return room.tree[:nodes], room.beam[room.beam.node >= 0]

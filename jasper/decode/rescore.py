@@ -69,7 +69,9 @@ def load_scorer(path: Path) -> TextScorer:
 
 def first_pass(config: DecodeConfig) -> DecodeConfig:
     """The settings of the search whose texts are rescored."""
-    return config.model_copy(update={"rescore": None, "nbest": max(config.nbest, config.rescore_nbest)})
+    nbest = max(config.nbest, config.rescore_nbest)
+    recombine = config.recombine is not False  # among the texts is the one that a search for one would find
+    return config.model_copy(update={"rescore": None, "nbest": nbest, "recombine": recombine})
 
 
 class Rescoring:

@@ -29,6 +29,9 @@ NODE = np.dtype(
         ("hot", np.int64),
         ("exact", np.float64),
         ("estimate", np.float64),
+        ("into", np.int64),  # the prefix that it was recombined with, -1 for none
+        ("step", np.int64),  # when
+        ("loss", np.float64),  # by how much it was less likely
     ]
 )
 
@@ -85,7 +88,7 @@ def new_room(steps: int, classes: int, num_tokens: int, rule: Rule) -> Room:
     tree = np.recarray(steps * width + 1, NODE)
     beam = np.recarray(width, SLOT)
     beam.node = -1
-    tree[0] = (-1, rule.blank, -1, -1, 0, 0, rule.start, 0, 0.0, 0.0)
+    tree[0] = (-1, rule.blank, -1, -1, 0, 0, rule.start, 0, 0.0, 0.0, -1, 0, 0.0)
     beam[0] = (0, 0.0, -math.inf, 0.0, 0.0, 0.0, 0.0)
     ahead = np.recarray((width, classes), AHEAD)
     ahead[:] = (-1, -1, math.nan)
@@ -109,6 +112,7 @@ def grow(room: Room, candidate: Records, size: int, fusion: Fusion, rule: Rule) 
         return size
     above, node = tree[candidate.parent], tree[size]
     node.parent, node.token, node.child, node.sibling = candidate.parent, token, -1, above.child
+    node.into = -1
     above.child = candidate.node = ahead.node = size
     node.place, node.state, node.hot, node.exact, node.estimate = extend(
         fusion, rule, above.place, above.state, above.hot, above.exact, token
@@ -154,7 +158,23 @@ def alike(one: Records, other: Records) -> bool:
 
 
 @compiled_inside
-def recombine(room: Room, stranger: int) -> None:
+def give_way(room: Room, slot: int, kept: int, step: int, loss: float) -> None:
+    """Take a prefix out of the beam for one that is alike.
+
+    It may come back with other alignments, and give way again: what is remembered is the first time, as long
+    as what it made way for is in the beam, or made way itself.
+    """
+    tree, into = room.tree, room.beam[kept].node
+    node = tree[room.beam[slot].node]
+    if node.into < 0 or (tree[node.into].slot < 0 and tree[node.into].into < 0):
+        node.into, node.step, node.loss = into, step, loss
+    if tree[into].into == room.beam[slot].node:
+        tree[into].into = -1
+    free(tree, room.beam, room.ahead, slot)
+
+
+@compiled_inside
+def recombine(room: Room, stranger: int, step: int) -> None:
     """Of prefixes that are alike keep the most probable alone (in flashlight and pyctcdecode too).
 
     `stranger` is the place of unknown words: there the spelling counts, which the place does not tell.
@@ -171,9 +191,10 @@ def recombine(room: Room, stranger: int) -> None:
         while table[key] >= 0 and not alike(tree[beam[table[key]].node], node):
             key = (key + 1) & mask
         rival = table[key]
-        if rival >= 0 and beam[rival].total + tree[beam[rival].node].exact >= entry.total + node.exact:
-            free(tree, beam, room.ahead, slot)
-            continue
         if rival >= 0:
-            free(tree, beam, room.ahead, rival)
+            loss = beam[rival].total + tree[beam[rival].node].exact - entry.total - node.exact
+            if loss >= 0.0:
+                give_way(room, slot, rival, step, loss)
+                continue
+            give_way(room, rival, slot, step, -loss)
         table[key] = slot

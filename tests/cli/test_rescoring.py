@@ -22,7 +22,7 @@ def audio(corpus):
 @pytest.fixture(scope="module")
 def first(run, audio):
     """What a search without any language model finds, 20 texts with their scores."""
-    model = jasper.load(run, decode=DecodeConfig(search="beam", nbest=20))
+    model = jasper.load(run, decode=DecodeConfig(search="beam", nbest=20, recombine=True))
     wave, _ = soundfile.read(audio, dtype="float32")
     found = model.recognize([wave])[0].hypotheses
     return [(model.tokenizer.decode(one.tokens).strip(), one.score) for one in found]

@@ -193,6 +193,39 @@ def test_a_narrow_beam_finds_better_texts_where_those_that_go_on_alike_are_recom
     assert scores[1] > scores[0] + 5
 
 
+@given(seeds, st.integers(1, 6), st.integers(2, 12), st.booleans())
+@quietly
+def test_n_best_of_a_recombined_search_have_their_exact_scores(trigram, seed, steps, width, with_lm):
+    """What gave way to another text comes back with all of its alignments, and nothing that does not fit."""
+    lm = trigram if with_lm else None
+    config = DecodeConfig(beam_width=width, cutoff_prob=1.0, prune=None, nbest=30, recombine=True, alpha=0.7)
+    search = BeamSearch(TOKENIZER, config, lm=lm)
+    log_probs = random_log_probs(seed, steps)
+    expected = all_texts(log_probs, TOKENIZER.blank)
+    (found,) = search(log_probs[None], np.array([steps]))
+    assert len({one.tokens for one in found}) == len(found) > 0
+    for one in found:
+        assert one.score - one.added == pytest.approx(expected[one.tokens], abs=1e-4)
+        if with_lm:
+            text = TOKENIZER.decode(one.tokens)
+            strange = sum(word not in ("a", "b", "ab", "ba") for word in text.split())
+            added = 0.7 * trigram.score(text) + len(text.split()) - 8.0 * strange
+            assert one.added == pytest.approx(added, abs=1e-4)
+
+
+def test_the_best_of_many_texts_is_no_worse_than_the_one_of_a_search_for_one(trigram):
+    """N best of a narrow beam that recombined nothing were far below what a search for one text found."""
+    log_probs, lengths = np.stack([random_log_probs(seed, 100) for seed in range(10)]), np.full(10, 100)
+    scores = {}
+    for nbest, recombine in ((1, None), (20, True), (20, None)):
+        config = DecodeConfig(beam_width=8, nbest=nbest, recombine=recombine, threads=1)
+        found = BeamSearch(TOKENIZER, config, lm=trigram, lexicon=["a", "b", "ab", "ba"])(log_probs, lengths)
+        scores[nbest, recombine] = np.array([row[0].score for row in found])
+        assert recombine is None or all(len(row) == nbest for row in found)
+    assert (scores[20, True] >= scores[1, None] - 1e-6).all()
+    assert scores[20, True].sum() > scores[20, None].sum() + 3
+
+
 def test_on_sure_log_probs_it_agrees_with_greedy():
     log_probs, lengths = random_log_probs(0, 60, sharpness=40.0)[None], np.array([60])
     (expected,) = greedy(log_probs, lengths, TOKENIZER.blank)
