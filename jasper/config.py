@@ -99,6 +99,8 @@ class BlockConfig(Section):
     separable: bool = False
     # Squeeze-and-excitation (Hu et al. 2018) at the block's end, its bottleneck this many times narrower.
     squeeze: PositiveInt | None = None
+    # Steps after its own that each kernel sees, as NeMo's streaming Citrinets have it; default: half of it.
+    future_context: Count | None = None
     count: PositiveInt = 1
 
     @model_validator(mode="after")
@@ -111,12 +113,22 @@ class BlockConfig(Section):
             raise ValueError("a block with a stride has no dilation, no dense residual and count 1")
         if self.squeeze and self.squeeze > self.filters:
             raise ValueError(f"squeeze {self.squeeze} leaves nothing of {self.filters} filters")
+        if self.future_context is not None and (self.future_context >= self.kernel or self.dilation > 1):
+            raise ValueError(
+                f"future_context {self.future_context} must be less than the kernel, without dilation"
+            )
         return self
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros before and after what each kernel runs over, so that it keeps the number of steps."""
+        whole = self.dilation * (self.kernel - 1)
+        after = whole // 2 if self.future_context is None else self.future_context
+        return whole - after, after
 
     def num_steps(self, length: Any) -> Any:
         """Steps after the block, of an int or of any array; the convolution with the stride changes them."""
-        padding = self.kernel // 2 * self.dilation
-        return (length + 2 * padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+        return (length - 1) // self.stride + 1
 
 
 def expand(blocks: Sequence[BlockConfig]) -> list[BlockConfig]:

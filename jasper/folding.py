@@ -27,12 +27,8 @@ class FoldedConvolution:
     bias: FloatArray | None  # (filters,)
     stride: int = 1
     dilation: int = 1
+    padding: tuple[int, int] = (0, 0)  # zeros before and after
     groups: int = 1
-
-    @property
-    def padding(self) -> int:
-        """Zeros on each side."""
-        return int(self.weight.shape[2]) // 2 * self.dilation
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +114,16 @@ def _fold_sub_block(
     stride = block.stride if place == block.repeat - 1 else 1
     if not block.separable:
         weight, bias = _normalized(weights, f"{conv}.weight", norm, eps)
-        return (FoldedConvolution(conv, _single(weight), _single(bias), stride, block.dilation),)
+        folded = FoldedConvolution(
+            conv, _single(weight), _single(bias), stride, block.dilation, block.padding
+        )
+        return (folded,)
     depthwise = _single(weights[f"{conv}.0.weight"])
     weight, bias = _normalized(weights, f"{conv}.1.weight", norm, eps)
     return (
-        FoldedConvolution(f"{conv}.0", depthwise, None, stride, block.dilation, groups=len(depthwise)),
+        FoldedConvolution(
+            f"{conv}.0", depthwise, None, stride, block.dilation, block.padding, groups=len(depthwise)
+        ),
         FoldedConvolution(f"{conv}.1", _single(weight), _single(bias)),
     )
 

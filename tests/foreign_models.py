@@ -26,6 +26,10 @@ CITRINET = (
     BlockConfig(filters=16, kernel=7, stride=2, residual="plain", separable=True, squeeze=8),
     BlockConfig(filters=24, kernel=9, separable=True, squeeze=8),
 )
+STREAMING = tuple(
+    block.model_copy(update={"future_context": future})
+    for block, future in zip(CITRINET, (None, 2, 1, 0, 6), strict=True)
+)
 PIECES = (" ⁇ ", " the", " t", "he", "ing", " ", *"abcdefghijklmnopqrstuvwxyz")
 SUBWORDS = TextConfig(
     labels=PIECES,

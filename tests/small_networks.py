@@ -59,7 +59,7 @@ def write_small_model(directory: Path, seed: int = 0, **features: object) -> Pat
 
 @st.composite
 def stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
-    """Blocks of every kind; strides only where the configuration allows them."""
+    """Blocks of every kind; strides and less future only where the configuration allows them."""
     kernel = st.sampled_from([1, 3, 5, 7, 11])
     plain = st.builds(
         BlockConfig,
@@ -84,4 +84,10 @@ def stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
         squeeze=st.sampled_from([None, 2]),
     )
     first, last = draw(st.lists(strided, max_size=2)), draw(st.lists(strided, max_size=1))
-    return (*first, *draw(st.lists(plain, min_size=1, max_size=4)), *last)
+    blocks = (*first, *draw(st.lists(plain, min_size=1, max_size=4)), *last)
+    return tuple(
+        block.model_copy(update={"future_context": draw(st.none() | st.integers(0, block.kernel - 1))})
+        if block.dilation == 1
+        else block
+        for block in blocks
+    )

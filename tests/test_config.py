@@ -96,6 +96,8 @@ def test_every_fault_is_reported_at_once():
         "network.blocks=[{filters: 4, kernel: 3, stride: 2, dilation: 2}]",
         "network.blocks=[{filters: 4, kernel: 3, stride: 2, residual: dense}]",
         "network.blocks=[{filters: 4, kernel: 3, squeeze: 8}]",
+        "network.blocks=[{filters: 4, kernel: 3, future_context: 3}]",
+        "network.blocks=[{filters: 4, kernel: 3, dilation: 2, future_context: 1}]",
         "text.subwords={algorithm: bpe, scores: [1.0]}",
         "data.join={min_clips: 3, max_clips: 2}",
         "text.labels=[a, b, a]",

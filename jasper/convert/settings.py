@@ -30,9 +30,11 @@ _BLOCK_LIMITS: dict[str, tuple[Any, ...]] = {
     "normalization": ("batch",),
     "norm_groups": (-1, 1),
     "residual_mode": ("add", "stride_add"),
-    "future_context": (-1,),
 }
-_BLOCK_READ = {"residual", "residual_dense", "kernel_size_factor", "se", "se_reduction_ratio", "stride_last"}
+_BLOCK_READ = {
+    "residual", "residual_dense", "kernel_size_factor", "se", "se_reduction_ratio", "stride_last",
+    "future_context",
+}  # fmt: skip
 _BLOCK_WITHOUT_EFFECT = {"se_context_size", "se_context_window", "se_interpolation_mode"}
 
 # Their name of a front end's setting -> ours, where the value is the same.
@@ -79,6 +81,9 @@ def read_block(raw: Raw, source: str) -> dict[str, Any]:
         factor = _number(raw["kernel_size_factor"], source)
         kernel = max(int(_number(_number(block.get("kernel"), source) * factor, source)), 1)
         block["kernel"] = kernel + 1 - kernel % 2
+    future = _number(raw.get("future_context", -1), source)
+    if 0 <= future < _number(block.get("kernel"), source):  # beyond its kernel NeMo pads both sides alike
+        block["future_context"] = future
     if raw.get("residual"):
         block["residual"] = "dense" if raw.get("residual_dense") else "plain"
     if raw.get("se"):
@@ -104,15 +109,18 @@ def write_block(block: BlockConfig, kernel: str) -> dict[str, Any]:
         raw["separable"] = True
     if block.squeeze:
         raw |= {"se": True, "se_reduction_ratio": block.squeeze, "se_context_size": -1}
+    if block.future_context is not None:
+        raw["future_context"] = block.future_context
     if block.stride > 1 and is_citrinets(block):
         raw |= {"stride_last": True, "residual_mode": "stride_add"}
     return raw
 
 
 def is_citrinets(block: BlockConfig) -> bool:
-    """Whether it has squeeze-and-excitation, or a stride beside other convolutions, as Citrinet's."""
+    """Whether it has squeeze-and-excitation, less future, or a stride beside convolutions, as Citrinet's."""
     beside = block.repeat > 1 or block.residual != "none"
-    return block.squeeze is not None or (block.stride > 1 and beside)
+    own = block.squeeze is not None or block.future_context is not None
+    return own or (block.stride > 1 and beside)
 
 
 def read_front_end(raw: Raw, base: FeatureConfig, source: str) -> dict[str, Any]:

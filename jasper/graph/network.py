@@ -76,7 +76,7 @@ class NetworkWriter:
             kernel_shape=[1, conv.weight.shape[2]],
             strides=[1, conv.stride],
             dilations=[1, conv.dilation],
-            pads=[0, conv.padding, 0, conv.padding],
+            pads=[0, conv.padding[0], 0, conv.padding[1]],
             group=conv.groups,
         )
 

@@ -16,13 +16,14 @@ from mindspore import Parameter, Tensor, context, nn, ops
 class Convolution(nn.Cell):
     """`jasper.nn`'s convolution, its weights (filters, C, k) under the same names; it keeps time as padded.
 
-    Its padding is half its kernel, times the dilation, so T' is ceil(T / stride). Where it is a matrix
-    product, the weights are kept as (k, C, filters): to turn them takes longer than to multiply with them.
+    It sees `future` steps after its own, by default half of its kernel, and T' is ceil(T / stride). Where it
+    is a matrix product, the weights are kept as (k, C, filters): to turn them takes longer than to multiply
+    with them.
     """
 
     def __init__(
         self, width: int, filters: int, kernel: int, *, stride: int = 1, dilation: int = 1,
-        separable: bool = False, bias: bool = False,
+        separable: bool = False, bias: bool = False, future: int | None = None,
     ) -> None:  # fmt: skip
         """`separable`: each channel by itself."""
         super().__init__()
@@ -32,9 +33,11 @@ class Convolution(nn.Cell):
         self.weight = Parameter(Tensor(np.zeros(shape[::-1] if self.turned else shape, np.float32)))
         self.bias = Parameter(Tensor(np.zeros(filters, np.float32))) if bias else None
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        self.padding = kernel // 2 * dilation
+        after = (kernel // 2 if future is None else future) * dilation
+        before = (kernel - 1) * dilation - after
+        self.uneven, self.padding = before != after, (before, after)
         self.groups = width if separable else 1
-        self.product = _Product(kernel, stride, dilation)
+        self.product = _Product(kernel, stride, dilation, before)
 
     def construct(self, x: Tensor) -> Tensor:
         """Map x (B, T, C) to (B, T', filters), in the type of x."""
@@ -42,8 +45,10 @@ class Convolution(nn.Cell):
         if self.turned:
             y = self.product(x, weight)
         else:
-            x = x.swapaxes(1, 2)
-            y = ops.conv1d(x, weight, None, self.stride, "pad", self.padding, self.dilation, self.groups)
+            x, padding = x.swapaxes(1, 2), self.padding[0]
+            if self.uneven:  # the operator knows one number for both sides
+                x, padding = ops.pad(x, self.padding), 0
+            y = ops.conv1d(x, weight, None, self.stride, "pad", padding, self.dilation, self.groups)
             y = y.swapaxes(1, 2)
         return y if self.bias is None else y + self.bias.astype(x.dtype)
 
@@ -54,10 +59,10 @@ class _Product(nn.Cell):
     Autograd would scatter the gradient of every tap by itself: the backward pass takes twice as long.
     """
 
-    def __init__(self, kernel: int, stride: int, dilation: int) -> None:
+    def __init__(self, kernel: int, stride: int, dilation: int, before: int) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        self.padding = kernel // 2 * dilation
+        self.padding = before
         self.pointwise = kernel == stride == 1
         self.weight_gradient = ops.MatMul(transpose_a=True)
         self.input_gradient = ops.MatMul(transpose_b=True)
@@ -83,7 +88,9 @@ class _Product(nn.Cell):
         if self.pointwise:
             return x.reshape(-1, x.shape[2])
         if self.training:
-            return self._gather(x, _places_seen(x.shape[1], self.kernel, self.stride, self.dilation))
+            return self._gather(
+                x, _places_seen(x.shape[1], self.kernel, self.stride, self.dilation, self.padding)
+            )
         steps = x.shape[1]
         first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.padding
         place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
@@ -94,7 +101,8 @@ class _Product(nn.Cell):
         """The gradients (B, T', filters) of what sees each of the steps of x: (B T, k filters)."""
         if self.pointwise:
             return grad.reshape(-1, grad.shape[2])
-        return self._gather(grad, _places_seeing(steps, self.kernel, self.stride, self.dilation))
+        places = _places_seeing(steps, self.kernel, self.stride, self.dilation, self.padding)
+        return self._gather(grad, places)
 
     def _gather(self, x: Tensor, place: Tensor) -> Tensor:
         """Rows of x (B, T, C) at places (N, k), zeros at place T: (B N, k C)."""
@@ -106,18 +114,18 @@ class _Product(nn.Cell):
 # Operators on so few numbers take as long to call as a small convolution takes to compute. An exported graph
 # has them all the same, for lengths that it does not know.
 @lru_cache(maxsize=4096)
-def _places_seen(steps: int, kernel: int, stride: int, dilation: int) -> Tensor:
+def _places_seen(steps: int, kernel: int, stride: int, dilation: int, before: int) -> Tensor:
     """Which of so many steps the taps of each output step see (T', k); `steps` beyond the ends."""
-    first = np.arange(0, steps, stride) - kernel // 2 * dilation
+    first = np.arange(0, steps, stride) - before
     place = first[:, None] + np.arange(kernel) * dilation
     return Tensor(np.where((place >= 0) & (place < steps), place, steps))
 
 
 @lru_cache(maxsize=4096)
-def _places_seeing(steps: int, kernel: int, stride: int, dilation: int) -> Tensor:
+def _places_seeing(steps: int, kernel: int, stride: int, dilation: int, before: int) -> Tensor:
     """Which output steps see each of so many steps (T, k); T' for a tap with which none does."""
     num_outputs = -(-steps // stride)
-    shift = np.arange(steps)[:, None] + kernel // 2 * dilation - np.arange(kernel) * dilation
+    shift = np.arange(steps)[:, None] + before - np.arange(kernel) * dilation
     place = shift // stride
     there = (place >= 0) & (place < num_outputs) & (shift % stride == 0)
     return Tensor(np.where(there, place, num_outputs))

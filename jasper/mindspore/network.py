@@ -119,6 +119,7 @@ def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Cell:
         stride=stride,
         dilation=config.dilation,
         separable=config.separable,
+        future=config.future_context,
     )
     if not config.separable:
         return temporal

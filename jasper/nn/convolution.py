@@ -14,7 +14,18 @@ from torch.autograd import Function
 
 
 class Convolution(nn.Conv1d):
-    """`nn.Conv1d`, its weights under the same name, in the type of autocast where that is on."""
+    """`nn.Conv1d`, its weights under the same name, in the type of autocast where that is on.
+
+    Its padding may be two numbers, of zeros before and after x.
+    """
+
+    def __init__(
+        self, width: int, filters: int, kernel_size: int, padding: int | tuple[int, int] = 0, **settings: Any
+    ) -> None:
+        before, after = padding if isinstance(padding, tuple) else (padding, padding)
+        even = before if before == after else 0
+        super().__init__(width, filters, kernel_size, padding=even, **settings)
+        self.uneven = (before, after) if before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, C, T) to (B, filters, T'), time-major in memory; x of another layout is copied."""
@@ -22,6 +33,8 @@ class Convolution(nn.Conv1d):
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         shape = (self.stride[0], int(self.padding[0]), self.dilation[0], self.groups)
+        if self.uneven:
+            x = nn.functional.pad(x, self.uneven)
         y: Tensor = _Convolve.apply(time_major(x).to(dtype), self.weight, dtype, shape)  # type: ignore[no-untyped-call]
         return y if self.bias is None else y + self.bias.to(dtype)[:, None]
 
@@ -50,7 +63,8 @@ class _Convolve(Function):
         grad = time_major(grads[0])
         stride, _, dilation, groups = ctx.shape
         for_x, for_weight = ctx.needs_input_grad[:2]
-        by_products = for_weight and grad.device.type == "cpu" and stride == groups == 1
+        even = grad.shape[2] == x.shape[2]
+        by_products = for_weight and even and grad.device.type == "cpu" and stride == groups == 1
         grad_x, grad_kernel = _convolve_backward(
             grad, x, kernel, ctx.shape, (for_x, for_weight and not by_products)
         )

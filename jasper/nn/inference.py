@@ -37,9 +37,7 @@ class _Block(nn.Module):
     def __init__(self, block: FoldedBlock) -> None:
         super().__init__()
         self.stride, self.sources = block.stride, block.sources
-        self.sub_blocks = nn.ModuleList(
-            nn.Sequential(*(_convolution(conv) for conv in sub_block)) for sub_block in block.sub_blocks
-        )
+        self.sub_blocks = nn.ModuleList(_sub_block(sub_block) for sub_block in block.sub_blocks)
         self.residual = _convolution(block.residual) if block.residual else None
         self.excitation = _Excitation(block.excitation) if block.excitation else None
 
@@ -73,14 +71,25 @@ class _Excitation(nn.Module):
         return x * scale
 
 
+def _sub_block(convolutions: tuple[FoldedConvolution, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for conv in convolutions:
+        before, after = conv.padding
+        if before != after:  # PyTorch's convolutions know one number for both sides
+            layers.append(nn.ZeroPad2d((before, after, 0, 0)))
+        layers.append(_convolution(conv))
+    return nn.Sequential(*layers)
+
+
 def _convolution(folded: FoldedConvolution) -> nn.Conv2d:
     filters, channels, kernel = folded.weight.shape
+    before, after = folded.padding
     conv = nn.Conv2d(
         channels * folded.groups,
         filters,
         (1, kernel),
         stride=(1, folded.stride),
-        padding=(0, folded.padding),
+        padding=(0, before if before == after else 0),
         dilation=(1, folded.dilation),
         groups=folded.groups,
         bias=folded.bias is not None,

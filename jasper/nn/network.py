@@ -130,7 +130,7 @@ def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Module:
         filters,
         config.kernel,
         stride=stride,
-        padding=config.kernel // 2 * config.dilation,
+        padding=config.padding,
         dilation=config.dilation,
         groups=width if config.separable else 1,
         bias=False,

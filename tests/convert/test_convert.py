@@ -9,14 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_models import CITRINET, JASPER, QUARTZNET, SUBWORDS, assert_same_model, model_config, write_model
+from foreign_models import (
+    CITRINET,
+    JASPER,
+    QUARTZNET,
+    STREAMING,
+    SUBWORDS,
+    assert_same_model,
+    model_config,
+    write_model,
+)
 
+from jasper.config import BlockConfig
 from jasper.convert import FORMATS, convert, kind_of
 from jasper.convert.nemo_yaml import NEMO_FIXED
 from jasper.convert.nvidia_yaml import NVIDIA_FIXED
 from jasper.engines import load_engine
 from jasper.errors import CheckpointError, ModelError
 
+CAUSAL = (BlockConfig(filters=12, kernel=5, future_context=0),)
 COMMAND = Path(sys.executable).with_name("jasper")
 GOLDEN_FILES = {
     "nvidia_jasper.pt": "nvidia",
@@ -83,6 +94,7 @@ def test_a_file_forced_to_be_another_kind_is_an_error(golden, tmp_path, name, ki
         (QUARTZNET, None, ".nemo", {**NEMO_FIXED, **ODD_FRONT_END}),
         (CITRINET, None, ".nemo", {**NEMO_FIXED, **ODD_FRONT_END, **NEMO_ONLY}),
         (CITRINET, SUBWORDS, ".nemo", {**NEMO_FIXED, "window_ms": 25.0, "num_mels": 80}),
+        (STREAMING, None, ".nemo", {**NEMO_FIXED}),
     ],
 )
 def test_there_and_back_is_bit_exact(tmp_path, blocks, text, suffix, features):
@@ -119,6 +131,8 @@ def test_a_checkpoint_goes_from_toolkit_to_toolkit_without_a_stop(golden, tmp_pa
         (QUARTZNET, None, ".ckpt"),
         (CITRINET, None, ".ckpt"),
         (CITRINET, None, ".pt"),
+        (CAUSAL, None, ".pt"),
+        (CAUSAL, None, ".ckpt"),
         (QUARTZNET, SUBWORDS, ".pt"),
     ],
 )

@@ -120,6 +120,16 @@ def test_references_are_followed(with_config):
     assert jasper.load(with_config(edit)).config.network.blocks[1].repeat == 5
 
 
+@pytest.mark.parametrize(("future_context", "expected"), [(-1, (16, 16)), (5, (27, 5)), (40, (16, 16))])
+def test_kernels_smaller_than_their_future_see_both_sides_alike(with_config, future_context, expected):
+    """As NeMo has it; its kernel is of 33 steps."""
+
+    def edit(raw):
+        raw["encoder"]["jasper"][1]["future_context"] = future_context
+
+    assert jasper.load(with_config(edit)).config.network.blocks[1].padding == expected
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -132,6 +142,8 @@ def test_references_are_followed(with_config):
         (lambda raw: raw["encoder"]["jasper"][1].update(groups=4), "groups = 4"),
         (lambda raw: raw["encoder"]["jasper"][1].update(stride=[2]), "strides in each"),
         (lambda raw: raw["encoder"]["jasper"][1].update(filters="${a}"), "filters"),
+        (lambda raw: raw["encoder"]["jasper"][1].update(future_context=[]), "is no number"),
+        (lambda raw: raw["encoder"]["jasper"][1].update(future_context=1, dilation=[2]), "without dilation"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor="x"), "'x' is no number"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor=1e308), "inf is no number"),
         (lambda raw: raw["preprocessor"].update(exact_pad=True), "exact_pad = True"),

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_models import CITRINET, QUARTZNET, SUBWORDS, assert_same_model, model_config, write_model
+from foreign_models import (
+    CITRINET,
+    QUARTZNET,
+    STREAMING,
+    SUBWORDS,
+    assert_same_model,
+    model_config,
+    write_model,
+)
 
 import jasper
 from jasper.convert import convert
@@ -30,8 +38,9 @@ def peer(nemo_python, golden, tmp_path_factory) -> Path:
     write_model(
         folder / "ours_quartznet", model_config(QUARTZNET, num_mels=40, sample_rate=8000, **NEMO_FIXED)
     )
+    write_model(folder / "ours_streaming", model_config(STREAMING, **NEMO_FIXED))
     write_model(folder / "ours_citrinet", model_config(CITRINET, SUBWORDS, window_ms=25.0, **NEMO_FIXED))
-    for name in ("ours_quartznet", "ours_citrinet"):
+    for name in ("ours_quartznet", "ours_citrinet", "ours_streaming"):
         convert(folder / name, folder / f"{name}.nemo")
     script = Path(__file__).with_name("nemo_peer.py")
     done = subprocess.run([nemo_python, script, folder], capture_output=True, text=True, check=False)
@@ -39,7 +48,7 @@ def peer(nemo_python, golden, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["ours_jasper", "ours_quartznet", "ours_citrinet"])
+@pytest.mark.parametrize("name", ["ours_jasper", "ours_quartznet", "ours_citrinet", "ours_streaming"])
 def test_nemo_restores_what_is_written_here(peer, name):
     compare(peer, name, jasper.load(peer / name))
 

@@ -29,6 +29,10 @@ NETWORKS = {
         BlockConfig(filters=32, kernel=5, repeat=3, stride=2, residual="plain", separable=True, squeeze=8),
         BlockConfig(filters=32, kernel=1, squeeze=8),
     ),
+    "streaming": (
+        BlockConfig(filters=24, kernel=11, separable=True, future_context=2),
+        BlockConfig(filters=32, kernel=5, repeat=2, stride=2, residual="plain", future_context=0),
+    ),
 }
 
 
@@ -77,19 +81,23 @@ def test_names_shapes_and_order_are_pytorchs(kind):
 
 
 @pytest.mark.parametrize(
-    ("stride", "dilation", "separable"), [(1, 1, False), (3, 1, False), (1, 2, False), (2, 1, True)]
-)
-def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable):
+    ("stride", "dilation", "separable", "future"),
+    [
+        (1, 1, False, None), (3, 1, False, None), (1, 2, False, None), (2, 1, True, None),
+        (1, 1, False, 0), (2, 1, False, 1), (2, 1, True, 1),
+    ],
+)  # fmt: skip
+def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable, future):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((2, 31, 6), dtype=np.float32)
     filters = 6 if separable else 4
-    conv = Convolution(6, filters, 5, stride=stride, dilation=dilation, separable=separable)
+    conv = Convolution(6, filters, 5, stride=stride, dilation=dilation, separable=separable, future=future)
     weight = rng.standard_normal((filters, 1 if separable else 6, 5), dtype=np.float32)
     conv.weight.set_data(Tensor(weight.T.copy() if conv.turned else weight))
     x_torch, w_torch = torch.from_numpy(x).requires_grad_(), torch.from_numpy(weight).requires_grad_()
-    expected = torch.conv1d(
-        x_torch.transpose(1, 2), w_torch, None, stride, 2 * dilation, dilation, 6 if separable else 1
-    ).transpose(1, 2)
+    pads = (2 * dilation, 2 * dilation) if future is None else (4 - future, future)
+    padded = torch.nn.functional.pad(x_torch.transpose(1, 2), pads)
+    expected = torch.conv1d(padded, w_torch, None, stride, 0, dilation, 6 if separable else 1).transpose(1, 2)
     expected.sin().sum().backward()
 
     def loss(x):

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from small_networks import randomize, stacks
 
 from jasper.config import BlockConfig, NetworkConfig
+from jasper.folding import fold
 from jasper.nn import Jasper
-from jasper.nn.weights import build_network
+from jasper.nn.inference import FoldedJasper
+from jasper.nn.weights import build_network, network_weights
 from jasper.recipe import load_config, presets
 
 NUM_FEATURES, NUM_CLASSES = 8, 5
@@ -291,3 +293,29 @@ def test_compiled_activations_give_the_same_gradients_statistics_and_names():
     assert list(states[0]) == list(states[1])
     for key, expected in states[0].items():
         torch.testing.assert_close(states[1][key], expected, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(blocks=stacks(), lengths=st.lists(st.integers(1, 60), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_the_folded_network_is_the_network(blocks, lengths, seed):
+    model = network(*blocks, seed=seed)
+    folded = FoldedJasper(fold(model.config, network_weights(model))).eval()
+    x, num = features(*lengths, seed=seed)
+    with torch.inference_mode():
+        (expected, steps), (found, found_steps) = model(x, num), folded(x, num)
+    assert found_steps.tolist() == steps.tolist()
+    for row, other, length in zip(found, expected, steps.tolist(), strict=True):
+        np.testing.assert_allclose(row[:length], other[:length], atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("future_context", "kernel"), [(0, 5), (1, 5), (4, 5), (None, 5)])
+def test_a_block_sees_as_much_future_as_it_is_given(future_context, kernel):
+    """A change of the sound reaches back as many steps, and no step further."""
+    model = network(block(kernel=kernel, repeat=2, separable=True, future_context=future_context))
+    x, num = features(40)
+    changed = x.clone()
+    changed[:, :, 20:] += 1
+    with torch.inference_mode():
+        difference = (model(x, num)[0] - model(changed, num)[0])[0].abs().amax(1)
+    first = int(difference.nonzero()[0])
+    assert first == 20 - 2 * (kernel // 2 if future_context is None else future_context)
