@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -13,6 +14,9 @@ from jasper.cli.options import with_options
 from jasper.cli.output import AsJson, long_work, print_json
 from jasper.cli.recognition import ModelPath
 from jasper.errors import ConfigError, LanguageModelError
+
+if TYPE_CHECKING:
+    from jasper.tune import Weights
 
 MOST_VALUES = 50  # of a range
 
@@ -91,6 +95,31 @@ def perplexity(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WeightOptions:
+    """Weights that `tune` tries."""
+
+    alphas: Annotated[str, typer.Option(help="FIRST:LAST:STEP, weights to try.")] = "0.25:1.5:0.25"
+    betas: Annotated[str, typer.Option(help="The same, of what each word adds.")] = "-1:2:0.5"
+    unknowns: Annotated[
+        str, typer.Option(help="The same, of what each unknown word adds; tried with the best of the others.")
+    ] = "-20:-4:4"
+    rescore_weights: Annotated[
+        str, typer.Option(help="The same, of the model of --rescore; tried with the best of the others.")
+    ] = "0:1:0.1"
+
+    def weights(self) -> Weights:
+        """The values. Raises ConfigError for what is no range, and for weights below 0."""
+        from jasper.tune import Weights
+
+        values = {field.name: _range(getattr(self, field.name), field.name) for field in fields(self)}
+        if min(*values["alphas"], *values["rescore_weights"]) < 0:
+            raise ConfigError(
+                f"--alphas {self.alphas}, --rescore-weights {self.rescore_weights}: a weight below 0"
+            )
+        return Weights(**values)
+
+
 @app.command()
 @with_options
 def tune(
@@ -98,14 +127,7 @@ def tune(
     manifest: Annotated[str, typer.Argument(help="Utterances of a development set.")],
     search: SearchOptions,
     engine: EngineOptions,
-    alphas: Annotated[str, typer.Option(help="FIRST:LAST:STEP, weights to try.")] = "0.25:1.5:0.25",
-    betas: Annotated[str, typer.Option(help="The same, of what each word adds.")] = "-1:2:0.5",
-    unknowns: Annotated[
-        str, typer.Option(help="The same, of what each unknown word adds; tried with the best of the others.")
-    ] = "-20:-4:4",
-    rescore_weights: Annotated[
-        str, typer.Option(help="The same, of the model of --rescore; tried with the best of the others.")
-    ] = "0:1:0.1",
+    tried: WeightOptions,
     out: Annotated[Path | None, typer.Option(help="Page with a picture of the WER over the weights.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -120,19 +142,9 @@ def tune(
     config = search.config()
     if config.lm is None:
         raise ConfigError("--lm: say which language model to tune")
-    ranges = [
-        _range(text, name)
-        for text, name in (
-            (alphas, "alphas"),
-            (betas, "betas"),
-            (unknowns, "unknowns"),
-            (rescore_weights, "rescore-weights"),
-        )
-    ]
-    if min(*ranges[0], *ranges[3]) < 0:
-        raise ConfigError(f"--alphas {alphas}, --rescore-weights {rescore_weights}: a weight below 0")
+    weights = tried.weights()
     with long_work("run the command again"):
-        found = run_tuning(engine.load(model), read_manifest(manifest), load(config.lm), config, *ranges)
+        found = run_tuning(engine.load(model), read_manifest(manifest), load(config.lm), config, weights)
     best = found.best
     options = (
         f"--lm {config.lm} --alpha {best.alpha:g} --beta {best.beta:g} --decode unknown={best.unknown:g}"
@@ -140,9 +152,11 @@ def tune(
     if best.rescore is not None:
         options += f" --rescore {best.rescore} --rescore-weight {best.rescore_weight:g}"
     line = f"WER {found.best_wer:.2%}, greedy {found.greedy_wer:.2%}; options: {options}"
+    if config.rescore is not None and best.rescore is None:
+        line += f"\n--rescore {config.rescore}: leave it out, no weight of it lowers WER"
     if out is not None:
         picture = figures.surface_figure(found.wer, found.alphas, found.betas)
-        report.write_figures(out, f"{model} on {manifest}", [picture], [line])
+        report.write_figures(out, f"{model} on {manifest}", [picture], line.splitlines())
     if as_json:
         chosen = {key: getattr(best, key) for key in ("alpha", "beta", "unknown", "rescore_weight")}
         print_json({**asdict(found), "best": chosen, "options": options})
@@ -151,15 +165,16 @@ def tune(
 
 
 def _range(text: str, name: str) -> list[float]:
-    """FIRST:LAST:STEP as numbers, both ends among them."""
+    """FIRST:LAST:STEP of the option `name` as numbers, both ends among them."""
     try:
         first, last, step = map(float, text.split(":"))
         count = round((last - first) / step) + 1
     except (ValueError, ZeroDivisionError, OverflowError):
         count = 0
     if not 1 <= count <= MOST_VALUES:
+        option = name.replace("_", "-")
         raise ConfigError(
-            f"--{name} {text}: give FIRST:LAST:STEP of at most {MOST_VALUES} values, 0:1:0.25 say"
+            f"--{option} {text}: give FIRST:LAST:STEP of at most {MOST_VALUES} values, 0:1:0.25 say"
         )
     return [round(first + step * index, 10) for index in range(count)]
 

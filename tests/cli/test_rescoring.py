@@ -92,15 +92,36 @@ def test_a_weight_of_nothing_changes_nothing(run, audio, first, bigrams):
     assert rescored(run, audio, bigrams, 0) == first[0]
 
 
-def test_tuning_finds_the_weight_that_eval_confirms(run, corpus, bigrams):
-    ranges = ["--alphas", "0:1:1", "--betas", "0:0:1", "--unknowns=-8:-8:1", "--rescore-weights", "0:4:2"]
-    lms = ["--lm", bigrams, "--rescore", bigrams]
-    done = run_jasper("lm", "tune", run, corpus, *lms, *ranges, "--json")
-    assert done.code == 0, done.stderr
-    found = json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def tuned(run, corpus, bigrams):
+    """Tune the weight of a second model: what is found; WER is held to `eval`'s."""
+
+    def tune(weights):
+        ranges = ["--alphas", "0:0:1", "--betas", "0:0:1", "--unknowns=-8:-8:1", "--rescore-weights", weights]
+        lms = ["--lm", bigrams, "--rescore", bigrams]
+        done = run_jasper("lm", "tune", run, corpus, *lms, *ranges, "--json")
+        assert done.code == 0, done.stderr
+        found = json.loads(done.stdout)
+        scored = run_jasper("eval", run, corpus, "--json", *found["options"].split())
+        assert json.loads(scored.stdout)["wer"] == pytest.approx(found["best_wer"])
+        return found
+
+    return tune
+
+
+def test_tuning_finds_the_weight_that_eval_confirms(tuned):
+    """The first model has no weight, so that the second one tells what the texts may be."""
+    without, found = tuned("0:0:1"), tuned("0:8:1")
+    assert found["best_wer"] < without["best_wer"]
+    assert found["best"]["rescore_weight"] > 0
     assert found["options"].endswith(f"--rescore-weight {found['best']['rescore_weight']:g}")
-    scored = run_jasper("eval", run, corpus, "--json", *found["options"].split())
-    assert json.loads(scored.stdout)["wer"] == pytest.approx(found["best_wer"])
+
+
+def test_tuning_leaves_out_a_model_that_does_not_help(tuned):
+    """It named a weight of the second model where none did any good."""
+    found = tuned("0:0:1")
+    assert "--rescore" not in found["options"]
+    assert found["best"]["rescore_weight"] == 0
 
 
 def test_a_model_that_cannot_be_used(run, corpus, tmp_path, monkeypatch):
