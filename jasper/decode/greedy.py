@@ -20,13 +20,17 @@ def greedy(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[Hypothe
     """
     log_probs, lengths = np.asarray(log_probs), np.asarray(lengths)
     _check_shapes(log_probs, lengths, blank)
+    rows, steps, _ = log_probs.shape
     best = log_probs.argmax(axis=2)
-    return follow(best, np.take_along_axis(log_probs, best[:, :, None], axis=2)[:, :, 0], lengths, blank)
+    return follow(best, log_probs[np.arange(rows)[:, None], np.arange(steps), best], lengths, blank)
 
 
 def follow(best: IntArray, peaks: FloatArray, lengths: IntArray, blank: int) -> list[Hypothesis]:
     """`greedy`, for the best label (B, T) of every step and its log-probability (B, T)."""
-    return [_path(best[row, :length], peaks[row, :length], row, blank) for row, length in enumerate(lengths)]
+    return [
+        _path(best[row, :length], peaks[row, :length], row, blank)
+        for row, length in enumerate(lengths.tolist())
+    ]
 
 
 def _path(best: IntArray, peaks: FloatArray, row: int, blank: int) -> Hypothesis:
@@ -35,8 +39,8 @@ def _path(best: IntArray, peaks: FloatArray, row: int, blank: int) -> Hypothesis
         return Hypothesis((), (), 0.0)
     emitted = best != blank
     emitted[1:] &= best[1:] != best[:-1]
-    frames = np.flatnonzero(emitted)
-    score = float(peaks.cumsum(dtype=np.float64)[-1])  # added in the order of time
+    (frames,) = emitted.nonzero()
+    score = float(sum(peaks.tolist()))  # added in the order of time
     if math.isnan(score):
         raise _not_a_number(row, int(np.isnan(peaks).argmax()))
     return Hypothesis(tuple(best[frames].tolist()), tuple(frames.tolist()), score)
@@ -66,7 +70,7 @@ def _check_shapes(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
         raise ModelError(
             f"the blank is {blank}, but the model has {classes} outputs; do its labels belong to it?"
         )
-    if np.any(lengths < 0) or np.any(lengths > steps):
+    if not all(0 <= length <= steps for length in lengths.tolist()):
         raise ModelError(f"lengths {lengths.tolist()} are not all within the {steps} steps of log_probs")
 
 
