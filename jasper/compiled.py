@@ -48,6 +48,11 @@ def compiled_inside(function: F) -> F:
     return _jit(function, no_cpython_wrapper=True, _nrt=False)
 
 
+def compiled_inline(function: F) -> F:
+    """The same for a function that is called so often that handing its arguments over takes time."""
+    return _jit(function, no_cpython_wrapper=True, _nrt=False, forceinline=True)
+
+
 @cache
 def source_hash(package: Path) -> str:
     """A hash of the sources that a compiled function is made of; numba adds its own version to it."""

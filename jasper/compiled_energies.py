@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled, compiled_inside
+from jasper.compiled import compiled, compiled_inline, compiled_inside
 from jasper.config import FeatureConfig
 from jasper.features import analysis_window, mel_filters, reflected
 from jasper.types import FloatArray, IntArray
@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     rows: IntArray  # (n_fft // 2,) where the transform leaves each frequency
     weights: Float  # (num_mels, n_fft // 2 + 1) of what `_take_power` finds
     bands: IntArray  # (num_mels, 2) the frequencies that a filter lets through, half open
+    added: np.floating  # to each energy
+    least: np.floating  # that an energy is said to be
 
 
 class Room(NamedTuple):
@@ -66,6 +68,8 @@ def make_plan(config: FeatureConfig, precision: type[np.floating]) -> Plan:
         _transformed_rows(n_fft // 2),
         weights.astype(precision),
         ends.astype(np.int64),
+        precision(config.log_offset if config.log_guard == "add" else 0),
+        precision(config.log_offset if config.log_guard == "clamp" else 0),
     )
 
 
@@ -82,7 +86,10 @@ def _transformed_rows(size: int) -> IntArray:
 
 @compiled
 def fill_energies(wave: FloatArray, first: int, end: int, plan: Plan, energies: Float) -> None:
-    """Fill in energies (num_mels, T) of a wave (N,), of the frames from `first` to before `end`."""
+    """Fill in energies (num_mels, T) of a wave (N,), of the frames from `first` to before `end`.
+
+    They are ready for the logarithm.
+    """
     half, hops, dtype = len(plan.rows), LANES + (len(plan.window) - 1) // plan.hop, plan.window.dtype
     room = Room(
         np.empty(hops * plan.hop, dtype),
@@ -104,20 +111,26 @@ def fill_energies(wave: FloatArray, first: int, end: int, plan: Plan, energies: 
 def _emphasize(wave: FloatArray, begin: int, plan: Plan, signal: Float) -> None:
     """Fill signal (S,) with the wave from `begin` on, pre-emphasised, then continued at its ends."""
     size = len(signal)
-    if begin > 0 and begin + size <= len(wave):
-        now, before = wave[begin : begin + size], wave[begin - 1 : begin + size - 1]
-        for index in range(size):
-            signal[index] = now[index] - plan.preemphasis * before[index]
-        return
-    for index in range(size):
-        place = begin + index
-        if not plan.reflect and (place < 0 or place >= len(wave)):
-            signal[index] = 0
-            continue
-        place = _reflected(place, len(wave))
-        signal[index] = wave[place]
-        if place > 0:
-            signal[index] -= plan.preemphasis * wave[place - 1]
+    first = min(max(0, 1 - begin), size)  # in the wave, and not its first sample
+    end = min(max(first, len(wave) - begin), size)
+    inside = signal[first:end]
+    now, before = wave[begin + first :], wave[begin + first - 1 :]
+    for index in range(len(inside)):
+        inside[index] = now[index] - plan.preemphasis * before[index]
+    for index in range(first):
+        signal[index] = _sample(wave, begin + index, plan)
+    for index in range(end, size):
+        signal[index] = _sample(wave, begin + index, plan)
+
+
+@compiled_inside
+def _sample(wave: FloatArray, place: int, plan: Plan) -> Any:
+    """A pre-emphasised sample of a wave (N,) or of what continues it."""
+    if not plan.reflect and (place < 0 or place >= len(wave)):
+        return 0 * plan.preemphasis
+    place = _reflected(place, len(wave))
+    before = plan.preemphasis * wave[place - 1] if place > 0 else 0 * plan.preemphasis
+    return wave[place] - before
 
 
 @compiled_inside
@@ -159,7 +172,7 @@ def _transform(plan: Plan, spectra: Float) -> None:
                 a[place], b[place] = a[place] + b[place], a[place] - b[place]
 
 
-@compiled_inside
+@compiled_inline
 def _transform_four(plan: Plan, angle: int, rows: Float, apart: int) -> None:
     """The first row and the next three, so far `apart`: their transform, turned by 0, 1, 2 and 3 angles."""
     a, b, c, d = rows[0], rows[apart], rows[2 * apart], rows[3 * apart]
@@ -206,12 +219,12 @@ def _take_power(plan: Plan, room: Room) -> None:
 
 @compiled_inside
 def _sum_bands(plan: Plan, room: Room, energies: Float) -> None:
-    """Sum the weighed power of every filter's band into energies (num_mels, count)."""
+    """Sum the weighed power of every filter's band into energies (num_mels, count), and guard them."""
     for band in range(len(energies)):
-        room.energy[:] = 0
+        room.energy[:] = plan.added
         for frequency in range(plan.bands[band, 0], plan.bands[band, 1]):
             weight, power = plan.weights[band, frequency], room.power[frequency]
             for lane in range(LANES):
                 room.energy[lane] += weight * power[lane]
         for lane in range(energies.shape[1]):
-            energies[band, lane] = room.energy[lane]
+            energies[band, lane] = max(room.energy[lane], plan.least)

@@ -12,10 +12,11 @@ import numpy as np
 from jasper.compiled import compiled, compiled_inside, compiles
 from jasper.compiled_energies import LANES, Float, Plan, fill_energies, make_plan
 from jasper.config import FeatureConfig
-from jasper.features import Float64, check_wave, num_frames, take_logarithm
+from jasper.features import Float64, check_wave, num_frames
 from jasper.types import FloatArray
 
-CHUNK = 4 * LANES  # frames that a thread takes at a time
+CHUNKS = 2  # that a thread takes of a clip, one after the other
+LEAST_CHUNK, MOST_CHUNK = 4 * LANES, 16 * LANES  # frames: that are worth a thread; that caches hold
 # Where features are computed in single precision. Rounding leaves some 2^-24 of a frame's loudest sound in
 # all of its bands, so no sound may be louder than LOUDEST, the least that the logarithm sees is to be far
 # more than the energy of that, and no band may be so constant that normalising makes its rounding large.
@@ -77,19 +78,21 @@ class CompiledFeatures:
         Returns whether the wave is nowhere louder than LOUDEST, and finite.
         """
         frames, hop = num_frames(self.config, wave.size), self.config.hop_length
-        chunks = iter(range(0, frames, CHUNK))
+        share = -(-frames // (CHUNKS * self.threads * LANES)) * LANES
+        chunk = min(max(share, LEAST_CHUNK), MOST_CHUNK)
+        chunks = iter(range(0, frames, chunk))
 
         def work() -> bool:
             loud = False
             for first in chunks:
-                end = min(first + CHUNK, frames)
+                end = min(first + chunk, frames)
                 part = wave[first * hop : end * hop if end < frames else None]
                 loud |= not (part.min() >= -LOUDEST and part.max() <= LOUDEST)
                 fill_energies(wave, first, end, plan, log_mel)
-                take_logarithm(log_mel[:, first:end], self.config)
+                np.log(log_mel[:, first:end], out=log_mel[:, first:end])
             return loud
 
-        others = [_pool().submit(work) for _ in range(min(self.threads, -(-frames // CHUNK)) - 1)]
+        others = [_pool().submit(work) for _ in range(min(self.threads, -(-frames // chunk)) - 1)]
         loud = work()
         for other in others:
             if not other.cancel():  # one that has not begun is not waited for

@@ -60,8 +60,9 @@ class FeatureExtractor:
             check_shape(wave)
         lengths = np.array([self.num_frames(wave.size) for wave in waves], dtype=np.int64)
         # One frame at least: a wave shorter than a hop may have no valid one, and no engine runs on nothing.
-        features = np.zeros((len(waves), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
-        for row, wave, length in zip(features, waves, lengths, strict=True):
+        features = np.empty((len(waves), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
+        for row, wave, length in zip(features, waves, lengths.tolist(), strict=True):
+            row[:, length:] = 0
             if self._compiled and self.config.normalize == "per_feature":
                 self._compiled.fill(wave, row)
             else:
