@@ -18,10 +18,10 @@ from jasper.types import FloatArray
 CHUNKS = 2  # that a thread takes of a clip, one after the other
 LEAST_CHUNK, MOST_CHUNK = 4 * LANES, 16 * LANES  # frames: that are worth a thread; that caches hold
 # Where features are computed in single precision. Rounding leaves some 2^-24 of a frame's loudest sound in
-# all of its bands, so no sound may be louder than LOUDEST, the least that the logarithm sees is to be far
+# all of its bands, so no band may be louder than LOUDEST, the least that the logarithm sees is to be far
 # more than the energy of that, and no band may be so constant that normalising makes its rounding large.
 LEAST_OFFSET = 2.0**-24
-LOUDEST = 1.0  # full scale
+LOUDEST = 2.5  # logarithm of an energy: of speech that fills the scale
 LEAST_SPREAD = 0.3  # standard deviation of a logarithm
 
 
@@ -53,6 +53,8 @@ class CompiledFeatures:
         self.threads = threads
         self.double = make_plan(config, np.float64)
         self.single = make_plan(config, np.float32)
+        # Whether that may do. Frames with gaps between them would not tell that a sample is not finite.
+        self.precise = config.log_offset >= LEAST_OFFSET and config.hop_length <= config.window_length
 
     def log_mel(self, wave: FloatArray) -> Float64:
         """See `FeatureExtractor.log_mel`; the wave was checked."""
@@ -61,50 +63,48 @@ class CompiledFeatures:
         return log_mel
 
     def fill(self, wave: FloatArray, features: FloatArray) -> None:
-        """Fill features (F, T or more) with those of a wave (N,), normalised per feature.
+        """Fill features (F, T or more, zero past T) with those of a wave (N,), normalised per feature.
 
         Raises AudioError as `FeatureExtractor` does.
         """
         wave = np.ascontiguousarray(wave, dtype=np.float32)
         frames, offset = num_frames(self.config, wave.size), self.config.std_offset
-        single = self.config.log_offset >= LEAST_OFFSET and self._fill(wave, self.single, features)
-        if not single or normalize_bands(features, frames, offset, features) < LEAST_SPREAD:
-            check_wave(wave)
-            normalize_bands(self.log_mel(wave), frames, offset, features)
+        if self.precise:
+            self._fill(wave, self.single, features)
+            loudest = features.max()  # nan where a sample is not finite
+            spread = normalize_bands(features, frames, offset, features)
+            if loudest <= LOUDEST and spread >= LEAST_SPREAD:
+                check_wave(wave[-2 * self.config.hop_length :])  # no frame sees them all
+                return
+        check_wave(wave)
+        normalize_bands(self.log_mel(wave), frames, offset, features)
 
-    def _fill(self, wave: FloatArray, plan: Plan, log_mel: Float) -> bool:
-        """Fill log_mel (F, T or more) in chunks; a thread that is done with one takes the next.
-
-        Returns whether the wave is nowhere louder than LOUDEST, and finite.
-        """
-        frames, hop = num_frames(self.config, wave.size), self.config.hop_length
+    def _fill(self, wave: FloatArray, plan: Plan, log_mel: Float) -> None:
+        """Fill log_mel (F, T or more) in chunks; a thread that is done with one takes the next."""
+        frames = num_frames(self.config, wave.size)
         share = -(-frames // (CHUNKS * self.threads * LANES)) * LANES
         chunk = min(max(share, LEAST_CHUNK), MOST_CHUNK)
         chunks = iter(range(0, frames, chunk))
 
-        def work() -> bool:
-            loud = False
+        def work() -> None:
             for first in chunks:
                 end = min(first + chunk, frames)
-                part = wave[first * hop : end * hop if end < frames else None]
-                loud |= not (part.min() >= -LOUDEST and part.max() <= LOUDEST)
                 fill_energies(wave, first, end, plan, log_mel)
                 np.log(log_mel[:, first:end], out=log_mel[:, first:end])
-            return loud
 
         others = [_pool().submit(work) for _ in range(min(self.threads, -(-frames // chunk)) - 1)]
-        loud = work()
+        work()
         for other in others:
             if not other.cancel():  # one that has not begun is not waited for
-                loud |= other.result()
-        return not loud
+                other.result()
 
 
 @compiled
 def normalize_bands(log_mel: Float, frames: int, std_offset: float, features: FloatArray) -> float:
     """What `jasper.features.normalize` does per feature, to the first `frames` of each band.
 
-    log_mel and features, (F, T or more), may be the same array. Returns the bands' least standard deviation.
+    log_mel and features, (F, T or more), may be the same array. Returns the bands' least
+    standard deviation.
     """
     if frames == 0:
         return 0.0
