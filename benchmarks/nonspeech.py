@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("manifests", nargs="+", type=Path)
-    parser.add_argument("--evidence", type=float, default=0.0, help="as of `jasper transcribe`")
+    parser.add_argument("--evidence", type=float, help="as of `jasper transcribe`")
     parser.add_argument("--show", action="store_true", help="what was heard, clip by clip")
     arguments = parser.parse_args()
     model = jasper.load(arguments.model, decode=DecodeConfig(evidence=arguments.evidence))

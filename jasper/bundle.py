@@ -1,4 +1,5 @@
-"""A model directory: `config.yaml` and `model.safetensors`, read and written, whole or not at all."""
+"""A model directory: `config.yaml`, `model.safetensors` and, once measured, `calibration.yaml`, read and
+written, whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.config import ModelConfig
-from jasper.directory import CONFIG_FILE, WEIGHTS_FILE
+from jasper.config import CalibrationConfig, ModelConfig
+from jasper.directory import CALIBRATION_FILE, CONFIG_FILE, WEIGHTS_FILE
 from jasper.errors import CheckpointError, ModelError
 from jasper.parameters import weight_shapes
 from jasper.recipe import dump_yaml, parse_config, read_yaml
@@ -24,6 +25,28 @@ Weights = dict[str, NDArray[Any]]
 def read_model_config(directory: Path) -> ModelConfig:
     """Read the configuration of a model directory."""
     return parse_config(ModelConfig, read_yaml(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+
+
+def read_calibration(directory: Path) -> CalibrationConfig:
+    """Read what a model directory keeps of its calibration; without any, what changes nothing."""
+    path = directory / CALIBRATION_FILE
+    raw = read_yaml(path) if path.is_file() else {}
+    return parse_config(CalibrationConfig, raw, str(path))
+
+
+def write_calibration(directory: Path, calibration: CalibrationConfig) -> Path:
+    """Write the calibration of the weights in a model directory; nothing else in it is touched.
+
+    `write_bundle` leaves none behind: it is not of other weights. Raises CheckpointError, with an older
+    calibration as it was, when it cannot be written.
+    """
+    path = directory / CALIBRATION_FILE
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(dump_yaml(calibration), encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
 
 
 def read_weights(directory: Path) -> Weights:

@@ -357,6 +357,16 @@ class TrainConfig(Section):
     samples: Count = 3  # hypotheses logged at each evaluation
 
 
+class CalibrationConfig(Section):
+    """What a model directory may hold in `calibration.yaml`: measured on speech by `jasper calibrate --save`.
+
+    It is of the weights beside it, so it lies apart from the configuration, which other weights can share.
+    """
+
+    evidence: NonNegative = 0.0  # nats; as `DecodeConfig.evidence`
+    confidence: tuple[float, float] = (1.0, 0.0)  # as `DecodeConfig.calibration`
+
+
 class DecodeConfig(Section):
     """How log-probabilities become text; scores are in nats.
 
@@ -378,15 +388,24 @@ class DecodeConfig(Section):
     beta: float | None = None  # added for each word (or character); default: 1 with a language model, else 0
     unknown: float = -8.0  # added for each word that the vocabulary lacks
     lexicon: Path | None = None  # a word a line: no other words
-    calibration: tuple[float, float] = (1.0, 0.0)  # scale and shift of the logit of a word's confidence
+    # Scale and shift of the logit of a word's confidence; default: the model's own, as it keeps them.
+    calibration: tuple[float, float] | None = None
     hotwords: dict[str, float] = {}  # word or phrase -> what it adds
     # A second language model, of whole texts: n-grams, or the folder of a causal model of `transformers`.
     rescore: Path | None = None
     rescore_weight: NonNegative = 0.5  # of its natural log-probability, beside all that the search has added
     rescore_nbest: PositiveInt = 50  # texts of an utterance that it orders
-    # By which labels must be likelier than blanks in some 0.2 s of an utterance, or nothing is said in it.
-    evidence: NonNegative = 0.0
+    # By which labels must be likelier than blanks in some 0.2 s of an utterance, or nothing is said in it;
+    # default: the model's own.
+    evidence: NonNegative | None = None
     threads: PositiveInt | None = None  # utterances at a time; default: the processor's cores
+
+    def calibrated(self, own: CalibrationConfig) -> CalibrationConfig:
+        """What these settings say of calibration and, where they leave it open, what a model's own says."""
+        return CalibrationConfig(
+            evidence=own.evidence if self.evidence is None else self.evidence,
+            confidence=own.confidence if self.calibration is None else self.calibration,
+        )
 
 
 class EngineConfig(Section):

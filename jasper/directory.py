@@ -9,6 +9,7 @@ from jasper.errors import ModelError
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
+CALIBRATION_FILE = "calibration.yaml"
 
 
 def find_bundle(path: str | Path) -> Path:

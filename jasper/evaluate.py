@@ -8,12 +8,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from jasper.calibration import fit
+from jasper.config import CalibrationConfig
 from jasper.data.batches import cut_batches
 from jasper.data.dataset import read_utterance
 from jasper.data.table import durations_of
 from jasper.metrics import align, score, score_utterance
 from jasper.model import Model, Recognition
-from jasper.nonspeech import evidence
+from jasper.nonspeech import evidence, least_evidence
 from jasper.progress import progress_bar
 from jasper.types import FloatArray, Score, Utterance
 
@@ -69,30 +71,34 @@ def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | No
 
 
 class Judgement(NamedTuple):
-    """What a model makes of utterances: of every word its confidence (N,), and whether it is right (N,).
-
-    `evidence` is the least that an utterance with a text has, in nats (`nonspeech.evidence`); without one 0.
-    """
+    """What a model makes of the words of utterances, (N,) each."""
 
     confidences: NDArray[np.float64]
     right: NDArray[np.bool_]
-    evidence: float
+    evidence: NDArray[np.float64]  # nats (`nonspeech.evidence`) between a word's start and its end
+
+    def fit(self) -> CalibrationConfig:
+        """The calibration that these words give the model: its confidences true, and its speech kept."""
+        return CalibrationConfig(
+            evidence=least_evidence(self.evidence[self.right]), confidence=fit(self.confidences, self.right)
+        )
 
 
 def judge_words(model: Model, utterances: Sequence[Utterance], *, channel: int | None = None) -> Judgement:
     """Run a model on utterances and compare the words that it finds with their texts."""
     confidences: list[float] = []
     right: list[bool] = []
-    least: list[float] = []
+    nats: list[float] = []
     for index, recognition in recognize_utterances(model, utterances, channel=channel):
-        words = model.words(recognition)
+        words, log_probs = model.words(recognition), recognition.log_probs
         reference = model.normalize(utterances[index].text).split()
         edits = align(reference, [word.text for word in words])
         right += [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
         confidences += [word.confidence for word in words]
-        if reference:
-            least.append(evidence(recognition.log_probs, model.tokenizer.blank, model.step_seconds))
-    return Judgement(np.array(confidences, np.float64), np.array(right, np.bool_), min(least, default=0.0))
+        for word in words:
+            first, last = round(word.start / model.step_seconds), round(word.end / model.step_seconds)
+            nats.append(evidence(log_probs[first:last], model.tokenizer.blank, model.step_seconds))
+    return Judgement(np.array(confidences, np.float64), np.array(right, np.bool_), np.array(nats, np.float64))
 
 
 def score_texts(model: Model, utterances: Sequence[Utterance], texts: Sequence[str]) -> Score:

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jasper.bundle import read_model_config, stored_shapes
+from jasper.bundle import read_calibration, read_model_config, stored_shapes
+from jasper.config import CalibrationConfig
 from jasper.directory import find_bundle
 from jasper.parameters import weight_shapes
 from jasper.recipe import load_config, presets
@@ -16,15 +17,17 @@ def model_info(model: str | Path) -> dict[str, Any]:
     """Describe a model directory or, where there is none of that name, a preset.
 
     Keys: name, parameters, labels, normalizer, sample_rate, features, stride, step_ms (of one output step),
-    blocks. Raises ModelError for what is neither.
+    blocks, calibration. Raises ModelError for what is neither.
     """
     if str(model) in presets() and not Path(model).is_dir():
         config = load_config(model).model
         shapes = weight_shapes(config)
+        calibration = CalibrationConfig()
     else:
         directory = find_bundle(model)
         config = read_model_config(directory)
         shapes = stored_shapes(directory)
+        calibration = read_calibration(directory)
     features = config.features
     return {
         "name": str(model),
@@ -36,4 +39,5 @@ def model_info(model: str | Path) -> dict[str, Any]:
         "step_ms": config.network.stride * features.hop_ms,
         "features": features.model_dump(exclude_none=True),
         "blocks": [block.model_dump() for block in config.network.blocks],
+        "calibration": calibration.model_dump(),
     }

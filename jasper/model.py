@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from jasper.bundle import read_model_config
+from jasper.bundle import read_calibration, read_model_config
 from jasper.calibration import calibrated
-from jasper.config import DecodeConfig, EngineConfig, ModelConfig
+from jasper.config import CalibrationConfig, DecodeConfig, EngineConfig, ModelConfig
 from jasper.decode import make_search
 from jasper.decode.greedy import follow
 from jasper.directory import find_bundle
@@ -42,21 +42,29 @@ class Model:
     """A recognizer: a configuration and an engine that runs its network."""
 
     def __init__(
-        self, config: ModelConfig, engine: Engine, decode: DecodeConfig | None = None, threads: int = 1
+        self,
+        config: ModelConfig,
+        engine: Engine,
+        decode: DecodeConfig | None = None,
+        threads: int = 1,
+        calibration: CalibrationConfig | None = None,
     ) -> None:
-        """Make a recognizer; without `decode` the search is greedy, features may use so many `threads`."""
+        """Make a recognizer; without `decode` the search is greedy, features may use so many `threads`.
+
+        `calibration` holds where `decode` says nothing of it; without either none does.
+        """
         self.config = config
         self.engine = engine
         self.extractor = FeatureExtractor(config.features, threads=threads)
         self.tokenizer = Tokenizer(config.text.labels, config.text.subwords)
         self.normalize = get_normalizer(config.text.normalizer)
         decode = decode or DecodeConfig()
-        self.calibration = decode.calibration
-        self.greedy = decode.search == "greedy" and not decode.evidence
+        self.calibration = decode.calibrated(calibration or CalibrationConfig())
+        self.greedy = decode.search == "greedy" and not self.calibration.evidence
         self.search = make_search(decode, self.tokenizer)
-        if decode.evidence:
+        if self.calibration.evidence:
             blank = self.tokenizer.blank
-            self.search = EvidentSearch(self.search, decode.evidence, blank, self.step_seconds)
+            self.search = EvidentSearch(self.search, self.calibration.evidence, blank, self.step_seconds)
 
     @property
     def sample_rate(self) -> int:
@@ -100,7 +108,8 @@ class Model:
         tokens, log_probs = recognition.hypothesis.tokens, recognition.log_probs
         words = words_of(tokens, log_probs, self.tokenizer, self.step_seconds)
         return tuple(
-            replace(word, confidence=calibrated(word.confidence, *self.calibration)) for word in words
+            replace(word, confidence=calibrated(word.confidence, *self.calibration.confidence))
+            for word in words
         )
 
     def transcribe(
@@ -144,9 +153,9 @@ def load(
     """Load a model directory (or the best model of a training run).
 
     `engine` is a name of `jasper.engines.ENGINES` or auto, `device` cpu, cuda, npu, mps or auto,
-    `decode` how log-probabilities become text (greedily when not given), `precision` fp32, bf16, fp16
-    or int8, `threads` those of the processor that engine and features may use (as many as they like when not
-    given).
+    `decode` how log-probabilities become text (greedily when not given; what it leaves open of calibration is
+    as the directory keeps it), `precision` fp32, bf16, fp16 or int8, `threads` those of the processor that
+    engine and features may use (as many as they like when not given).
     Raises ConfigError for a setting that cannot be, ModelError when the directory is no model, its weights do
     not fit its configuration, or the engine cannot do what is asked.
     """
@@ -154,4 +163,5 @@ def load(
     raw = {"engine": engine, "device": device, "precision": precision, "threads": threads}
     settings = parse_config(EngineConfig, raw, "engine")
     cores = threads or os.cpu_count() or 1
-    return Model(read_model_config(directory), load_engine(directory, settings), decode, cores)
+    config, calibration = read_model_config(directory), read_calibration(directory)
+    return Model(config, load_engine(directory, settings), decode, cores, calibration)

@@ -13,6 +13,7 @@ from jasper.types import FloatArray, Hypothesis, IntArray, Search
 UNSURE = 0.5
 UNSURE_S = 3.0
 ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
+LOST = 0.02  # share of right words that may have less evidence than is asked for
 EVIDENCE_S = 0.2  # a letter or two: longer ones add up what noise has, shorter ones are one label
 
 
@@ -42,6 +43,15 @@ def evidence(log_probs: FloatArray, blank: int, step_seconds: float) -> float:
     width = min(len(log_probs), max(1, round(EVIDENCE_S / step_seconds)))
     above = log_probs.max(axis=1) - log_probs[:, blank]
     return float(np.convolve(above, np.ones(width), mode="valid").max())
+
+
+def least_evidence(words: NDArray[np.float64]) -> float:
+    """The nats to ask of an utterance, from the `evidence` (N,) of right words, each by itself.
+
+    All but LOST of the words have so many alone: that bounds what is lost where a word is all that is said,
+    and where there are more, one is enough. Fewer than 1 / LOST words say nothing of such a share: 0.
+    """
+    return float(np.quantile(words, LOST, method="lower")) if len(words) * LOST >= 1 else 0.0
 
 
 class EvidentSearch:

@@ -15,6 +15,7 @@ from jasper.config import (
     AdaptConfig,
     AugmentConfig,
     BlockConfig,
+    CalibrationConfig,
     Config,
     DataConfig,
     DecodeConfig,
@@ -258,6 +259,7 @@ SECTIONS: dict[type[Section], str] = {
     OptimizerConfig: "optimizer",
     ScheduleConfig: "schedule",
     TrainConfig: "train",
+    CalibrationConfig: "calibration",
     DecodeConfig: "decode",
     EngineConfig: "settings",
 }

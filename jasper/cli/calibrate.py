@@ -1,4 +1,4 @@
-"""`jasper calibrate`: how far the confidence of words can be believed, and the settings that repair it."""
+"""`jasper calibrate`: how far words can be believed, and what repairs that, kept beside the weights."""
 
 from __future__ import annotations
 
@@ -21,35 +21,48 @@ def calibrate(
     search: SearchOptions,
     engine: EngineOptions,
     out: Annotated[Path | None, typer.Option(help="Page with the reliability diagram.")] = None,
+    save: Annotated[
+        bool,
+        typer.Option("--save", help="Keep what was fitted in the model directory: from then on it holds."),
+    ] = False,
     channel: Channel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the confidence of words with how many are right, and fit the setting that makes them agree.
+    """Compare the confidence of words with how many are right, and fit what makes them agree.
 
-    Fit on a development set; measure by running it on another with the setting.
+    Fit on a development set, with the search that will be used; measure by running it on another. With --save
+    the model's confidences are repaired, and it gives no text where it is nowhere as sure that anything is
+    said as it is of nearly all words that it hears rightly.
     """
     from jasper import figures, report
-    from jasper.calibration import all_calibrated, expected_error, fit, reliability
+    from jasper.bundle import read_calibration, write_calibration
+    from jasper.calibration import all_calibrated, expected_error, reliability
     from jasper.data.manifest import read_manifest
+    from jasper.directory import find_bundle
     from jasper.evaluate import judge_words
 
-    config = search.config()
+    directory, config = find_bundle(model), search.config()
+    plain = {"calibration": (1.0, 0.0), "evidence": 0.0}
     with long_work("run the command again"):
-        plain = engine.load(model, config.model_copy(update={"calibration": (1.0, 0.0)}))
-        confidences, right, evidence = judge_words(plain, read_manifest(manifest), channel=channel)
+        uncalibrated = engine.load(directory, config.model_copy(update=plain))
+        words = judge_words(uncalibrated, read_manifest(manifest), channel=channel)
+    confidences, right = words.confidences, words.right
     if not len(right):
         raise ConfigError(f"{manifest}: no word was found in it")
-    measured = all_calibrated(confidences, *config.calibration)
-    fitted = fit(confidences, right)
-    repaired = all_calibrated(confidences, *fitted)
+    fitted = words.fit()
+    measured = all_calibrated(confidences, *config.calibrated(read_calibration(directory)).confidence)
+    repaired = all_calibrated(confidences, *fitted.confidence)
     error, fitted_error = expected_error(measured, right), expected_error(repaired, right)
-    option = f"--decode search={config.search} --decode calibration=[{fitted[0]:.3f},{fitted[1]:.3f}]"
+    scale, shift = fitted.confidence
+    option = f"--decode search={config.search} --decode calibration=[{scale:.3f},{shift:.3f}]"
     line = (
         f"{len(right)} words, {right.mean():.1%} right, mean confidence {measured.mean():.1%}, expected "
         f"calibration error {error:.2%}; fitted to these words {fitted_error:.2%}: {option}\n"
-        f"every text has labels {evidence:.2f} nats likelier than blanks; to drop noise, half of that is a "
-        f"careful --evidence {evidence / 2:.2f}"
+        f"98 of 100 right words have labels {fitted.evidence:.2f} nats likelier than blanks: "
+        f"--evidence {fitted.evidence:.2f}"
     )
+    if save:
+        line += f"\nkept in {write_calibration(directory, fitted)}"
     if out is not None:
         pictures = [
             figures.reliability_figure(reliability(values, right), title)
@@ -64,8 +77,8 @@ def calibrate(
                 "confidence": float(measured.mean()),
                 "ece": error,
                 "fitted_ece": fitted_error,
-                "fitted": fitted,
-                "evidence": evidence,
+                "fitted": fitted.confidence,
+                "evidence": fitted.evidence,
                 "options": option,
                 "bins": [one._asdict() for one in reliability(measured, right)],
             }

@@ -44,7 +44,7 @@ class SearchOptions:
         float | None,
         typer.Option(
             help="Nats by which labels must somewhere be likelier than silence, or nothing is said, as in "
-            "noise: 6 for networks that spell, 1 with a label a word; default 0."
+            "noise; default: what `jasper calibrate --save` found for the model, without it 0."
         ),
     ] = None
     decode: Annotated[

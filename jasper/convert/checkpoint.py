@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jasper.bundle import Weights
-from jasper.config import FeatureConfig, ModelConfig, NetworkConfig, expand
+from jasper.config import CalibrationConfig, FeatureConfig, ModelConfig, NetworkConfig, expand
 from jasper.errors import ModelError
 from jasper.nn.weights import check_weights, network_shape
 
@@ -26,10 +26,11 @@ _NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
 
 
 class Checkpoint(NamedTuple):
-    """A model in memory: its configuration, and its weights under our names."""
+    """A model in memory: its configuration, its weights under our names, and how they are calibrated."""
 
     config: ModelConfig
     weights: Weights
+    calibration: CalibrationConfig = CalibrationConfig()  # foreign formats have none
 
 
 def open_checkpoint(path: Path) -> BinaryIO:
