@@ -11,11 +11,14 @@ import pytest
 from small_networks import small_config, write_small_model
 
 from jasper.bundle import (
+    read_calibration,
     read_model_config,
     read_weights,
     stored_shapes,
     write_bundle,
+    write_calibration,
 )
+from jasper.config import CalibrationConfig
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, find_bundle
 from jasper.engines import load_engine
 from jasper.errors import CheckpointError, ConfigError, ModelError
@@ -29,6 +32,16 @@ def files(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def model(tmp_path) -> Path:
     return write_small_model(tmp_path / "models" / "small")
+
+
+def test_a_calibration_comes_back_and_goes_with_the_weights_that_it_was_of(model):
+    assert read_calibration(model) == CalibrationConfig()  # an older directory has none
+    kept = CalibrationConfig(evidence=3.87, confidence=(1.005, 0.36))
+    before = files(model)
+    assert files(write_calibration(model, kept).parent).items() >= before.items()
+    assert read_calibration(model) == kept
+    write_small_model(model, seed=1)
+    assert read_calibration(model) == CalibrationConfig()
 
 
 def test_config_and_weights_come_back(tmp_path):

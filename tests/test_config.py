@@ -240,6 +240,14 @@ def test_a_configuration_is_frozen():
             setattr(section, key, 1)
 
 
+def test_what_is_said_of_calibration_is_before_what_the_model_keeps():
+    own = CalibrationConfig(evidence=3, confidence=(0.5, 1.0))
+    assert DecodeConfig().calibrated(own) == own
+    assert DecodeConfig(evidence=0).calibrated(own) == CalibrationConfig(evidence=0, confidence=(0.5, 1.0))
+    said = DecodeConfig(evidence=2, calibration=(1.0, 0.0))
+    assert said.calibrated(own) == CalibrationConfig(evidence=2)
+
+
 def test_loading_twice_gives_the_same():
     assert load_config("jasper10x5dr") == load_config("jasper10x5dr")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jasper.decode.greedy import greedy
-from jasper.nonspeech import EvidentSearch, evidence, hush
+from jasper.nonspeech import EvidentSearch, evidence, hush, least_evidence
 
 BLANK = 2
 
@@ -34,6 +34,13 @@ def test_evidence_is_of_the_likeliest_fifth_of_a_second():
     assert evidence(rows[30:33], BLANK, 0.02) == pytest.approx(3 * np.log(9), abs=1e-4)  # there are but three
     assert evidence(rows[:30], BLANK, 0.02) == 0.0
     assert evidence(rows[:0], BLANK, 0.02) == 0.0
+
+
+def test_what_is_asked_for_keeps_98_of_100_right_words_and_needs_as_many_as_that_says_something_of():
+    words = np.random.default_rng(0).permutation(np.arange(1.0, 201.0))
+    assert (words < least_evidence(words)).sum() == 3  # the 2 % lie between the fourth and the fifth
+    assert least_evidence(words[:50]) == words[:50].min()
+    assert least_evidence(words[:49]) == least_evidence(words[:0]) == 0.0
 
 
 def test_a_search_finds_nothing_in_rows_without_evidence_and_the_same_in_others():
