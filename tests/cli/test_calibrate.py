@@ -71,12 +71,20 @@ def texts(model, paths, *options):
     return [row["text"] for row in transcripts(model, paths, *options)]
 
 
+def emptied(before, after):
+    """How many texts are empty now; the others are as they were."""
+    changed = [new for old, new in zip(before, after, strict=True) if new != old]
+    assert not any(changed)
+    return len(changed)
+
+
 def calibrate(model, manifest, *options):
     done = run_jasper("calibrate", model, manifest, "--json", *options)
     assert done.code == 0, done.stderr
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_calibrated_model_says_less_of_noise_and_the_same_of_speech(model, speech, noises):
     said = [speech.parent / json.loads(line)["audio_filepath"] for line in speech.read_text().splitlines()]
     files = {path.name: path.read_bytes() for path in model.iterdir()}
@@ -90,10 +98,10 @@ def test_a_calibrated_model_says_less_of_noise_and_the_same_of_speech(model, spe
         "calibration.yaml": (model / "calibration.yaml").read_bytes(),
     }
     after, noise_after = transcripts(model, said), texts(model, noises)
-    assert [row["text"] for row in after] == [row["text"] for row in before]
-    changed = [(new, old) for new, old in zip(noise_after, noise_before, strict=True) if new != old]
-    assert changed
-    assert all(new == "" for new, _ in changed)
+    speech_before, speech_after = ([row["text"] for row in rows] for rows in (before, after))
+    lost = emptied(speech_before, speech_after)
+    assert lost <= 1  # of 80 words one, the 2 % that the rule allows, and that where it stands alone
+    assert emptied(noise_before, noise_after) > lost
 
     explicit = ["--evidence", str(fitted["evidence"])]
     assert texts(model, noises, "--evidence", "0") == noise_before
