@@ -58,8 +58,7 @@ def calibrate(
     line = (
         f"{len(right)} words, {right.mean():.1%} right, mean confidence {measured.mean():.1%}, expected "
         f"calibration error {error:.2%}; fitted to these words {fitted_error:.2%}: {option}\n"
-        f"98 of 100 right words have labels {fitted.evidence:.2f} nats likelier than blanks: "
-        f"--evidence {fitted.evidence:.2f}"
+        f"{_evidence_line(fitted.evidence)}"
     )
     if save:
         line += f"\nkept in {write_calibration(directory, fitted)}"
@@ -85,3 +84,12 @@ def calibrate(
         )
     else:
         typer.echo(line)
+
+
+def _evidence_line(evidence: float) -> str:
+    from jasper.nonspeech import LOST
+
+    if not evidence:
+        return f"--evidence 0: fewer than {1 / LOST:.0f} words are right, or the model is sure of none"
+    share = f"{1 - LOST:.0%} of right words"
+    return f"{share} have labels {evidence:.2f} nats likelier than blanks: --evidence {evidence:.2f}"

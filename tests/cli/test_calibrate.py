@@ -143,7 +143,11 @@ def test_too_few_words_ask_for_no_evidence(model, speech, tmp_path):
     for row in rows:
         row["audio_filepath"] = str(speech.parent / row["audio_filepath"])
     (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert calibrate(model, tmp_path / "few.jsonl", "--save")["evidence"] == 0
+    assert calibrate(model, tmp_path / "few.jsonl")["evidence"] == 0
+    done = run_jasper("calibrate", model, tmp_path / "few.jsonl", "--save")
+    assert "--evidence 0: fewer than 50 words are right" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"kept in {model / 'calibration.yaml'}"
+    assert read_calibration(model).evidence == 0
 
 
 def test_a_failed_write_leaves_the_older_calibration(model, speech, monkeypatch):
