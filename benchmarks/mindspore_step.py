@@ -84,7 +84,7 @@ def noise(config: Config) -> Batch:
         token_lengths=np.full(ROWS, TOKENS),
         freq_spans=spans,
         time_spans=spans,
-        features=rng.standard_normal((ROWS, config.features.num_mels, FRAMES), dtype=np.float32),
+        features=rng.standard_normal((ROWS, config.features.num_features, FRAMES), dtype=np.float32),
     )
 
 

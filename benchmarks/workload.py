@@ -53,7 +53,7 @@ def workload(options: argparse.Namespace) -> Work:
 
 def forward_flops(config: Config) -> float:
     """Operations a second of audio, of the convolutions alone; training takes three times as many."""
-    widths, steps, total = [config.features.num_mels], 1000 / config.features.hop_ms, 0.0
+    widths, steps, total = [config.features.num_features], 1000 / config.features.hop_ms, 0.0
     for block, sources in wired(config.network.blocks):
         steps /= block.stride
         inputs = [widths[-1]] + [block.filters] * (block.repeat - 1)

@@ -28,11 +28,13 @@ LEAST_SPREAD = 0.3  # standard deviation of a logarithm
 def compile_features(config: FeatureConfig, threads: int) -> CompiledFeatures | None:
     """The front end of a configuration; None where these loops cannot be it.
 
-    That is where numba is not installed, or where the length of the transform is no power of two, or the
-    spectrum's power not 2.
+    That is where numba is not installed, where the length of the transform is no power of two, the
+    spectrum's power not 2, or for settings that only NeMo knows.
     """
     power_of_two = config.n_fft >= 2 and config.n_fft & (config.n_fft - 1) == 0
-    return CompiledFeatures(config, threads) if power_of_two and config.power == 2 and compiles() else None
+    usual = config.log and not config.exact_pad and config.frame_splicing == 1
+    known = power_of_two and config.power == 2 and usual
+    return CompiledFeatures(config, threads) if known and compiles() else None
 
 
 @cache

@@ -54,12 +54,24 @@ class FeatureConfig(Section):
     log_offset: Positive = 2.0**-24
     # Whether `log_offset` is added, or is the least value that the logarithm sees.
     log_guard: Literal["add", "clamp"] = "add"
+    log: bool = True  # features are logarithms of energies, not the energies
     # Valid frames of N samples: ceil(N / hop) in NVIDIA's code, floor(N / hop) in NeMo.
     frame_count: Literal["ceil", "floor"] = "ceil"
     # What stands beyond both ends of the wave: its reflection in NVIDIA's code, zeros in NeMo.
     edges: Literal["reflect", "zeros"] = "reflect"
-    normalize: Literal["per_feature", "all_features", "none"] = "per_feature"
+    # NeMo's frames for vocoders: half a hop later than those around multiples of the hop, and one less.
+    exact_pad: bool = False
+    frame_splicing: PositiveInt = 1  # how often all features of a frame are repeated, as NeMo splices frames
+    # By the utterance's own mean and standard deviation, those given for all utterances, or not at all.
+    normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
     std_offset: Positive = 1e-5
+    fixed_mean: tuple[float, ...] | None = None  # of each feature
+    fixed_std: tuple[Positive, ...] | None = None
+
+    @property
+    def num_features(self) -> int:
+        """Features of a frame, with their repetitions."""
+        return self.num_mels * self.frame_splicing
 
     @property
     def hop_length(self) -> int:
@@ -71,6 +83,19 @@ class FeatureConfig(Section):
         """Samples under the window."""
         return round(self.sample_rate * self.window_ms / 1000)
 
+    @property
+    def margin(self) -> int:
+        """Samples before the wave with which the first frame's transform begins."""
+        return (self.n_fft - self.hop_length) // 2 if self.exact_pad else self.n_fft // 2
+
+    @property
+    def num_silenced(self) -> int:
+        """Samples at the wave's end that are taken for zeros.
+
+        Of a wave padded by `exact_pad` NeMo's pre-emphasis leaves as many as there were without the padding.
+        """
+        return self.margin if self.exact_pad and self.preemphasis else 0
+
     @model_validator(mode="after")
     def _window_fits(self) -> FeatureConfig:
         if self.window_length > self.n_fft:
@@ -80,6 +105,26 @@ class FeatureConfig(Section):
             raise ValueError(
                 f"fmin {self.fmin} and fmax {highest} Hz are not a band below half of {self.sample_rate} Hz"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _exact(self) -> FeatureConfig:
+        hop = self.hop_length
+        even = hop % 2 == self.n_fft % 2 == 0 and hop <= self.n_fft
+        if self.exact_pad and not (even and self.frame_count == "floor" and self.edges == "zeros"):
+            raise ValueError(
+                "exact_pad needs frame_count floor, edges zeros, an even n_fft, and an even hop up to that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fixed(self) -> FeatureConfig:
+        for name in ("fixed_mean", "fixed_std"):
+            given = getattr(self, name)
+            if (given is not None) != (self.normalize == "fixed"):
+                raise ValueError(f"{name} and normalize fixed need each other")
+            if given is not None and len(given) != self.num_features:
+                raise ValueError(f"{name} has {len(given)} numbers for {self.num_features} features")
         return self
 
 

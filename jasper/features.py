@@ -29,8 +29,8 @@ class FeatureExtractor:
 
     Steps: pre-emphasis, short-time Fourier transform (frames centred on multiples of the hop, the wave
     continued at both ends by `config.edges`, symmetric window centred in the transform), power,
-    Slaney mel filters, logarithm, and normalisation over each utterance's valid frames (unbiased standard
-    deviation).
+    Slaney mel filters, logarithm, repetition, and normalisation, mostly over each utterance's valid frames
+    (unbiased standard deviation).
     Computed in double precision: in bands that hold almost no energy, such as those above 4 kHz in
     telephone speech, single precision would leave rounding noise where the logarithm looks. Compiled loops
     take single precision where it leaves none that matters.
@@ -53,14 +53,16 @@ class FeatureExtractor:
     def __call__(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
         """Compute the features of waves, each (N,) at `config.sample_rate`.
 
-        Returns features (B, num_mels, T) float32, zero past each row's length, and lengths (B,) in frames.
+        Returns features (B, num_features, T) float32, zero past each row's length, and lengths (B,) in
+        frames.
         Raises AudioError for a wave that is empty, not one-dimensional or not finite.
         """
         for wave in waves:
             check_shape(wave)
         lengths = np.array([self.num_frames(wave.size) for wave in waves], dtype=np.int64)
         # One frame at least: a wave shorter than a hop may have no valid one, and no engine runs on nothing.
-        features = np.empty((len(waves), self.config.num_mels, int(lengths.max(initial=1))), dtype=np.float32)
+        shape = (len(waves), self.config.num_features, int(lengths.max(initial=1)))
+        features = np.empty(shape, dtype=np.float32)
         for row, wave, length in zip(features, waves, lengths.tolist(), strict=True):
             row[:, length:] = 0
             if self._compiled and self.config.normalize == "per_feature":
@@ -74,14 +76,15 @@ class FeatureExtractor:
         return num_frames(self.config, num_samples)
 
     def log_mel(self, wave: FloatArray) -> Float64:
-        """Features (num_mels, T) of one wave (N,), not normalised. Raises AudioError as for several."""
+        """Features (num_features, T) of one wave (N,), not normalised. Raises AudioError as for several."""
         check_wave(wave)
         self._count(wave.size)
         if self._compiled:
             return self._compiled.log_mel(wave)
         energies = self._energies(wave)
-        take_logarithm(energies, self.config)
-        return energies
+        if self.config.log:
+            take_logarithm(energies, self.config)
+        return np.tile(energies, (self.config.frame_splicing, 1))
 
     def _count(self, num_samples: int) -> None:
         """Change over to compiled loops when patience ends."""
@@ -99,7 +102,8 @@ class FeatureExtractor:
         config = self.config
         signal = wave.astype(np.float64)
         signal[1:] -= config.preemphasis * signal[:-1]
-        signal = _continued(signal, config.n_fft // 2, config.edges)
+        signal[max(0, signal.size - config.num_silenced) :] = 0
+        signal = _continued(signal, config.margin, config.n_fft - config.margin, config.edges)
         # Only what is under the window: where it stands in the transform turns phases and leaves the power.
         signal = signal[(config.n_fft - config.window_length) // 2 :]
         framed = np.lib.stride_tricks.sliding_window_view(signal, config.window_length)[:: config.hop_length]
@@ -131,8 +135,11 @@ def num_frames(config: FeatureConfig, num_samples: N) -> N:
     """Valid frames of `num_samples` samples, an int or any array of them, by `config.frame_count`."""
     hop = config.hop_length
     samples: Any = num_samples
-    frames: N = -(-samples // hop) if config.frame_count == "ceil" else samples // hop
-    return frames
+    frames: Any = -(-samples // hop) if config.frame_count == "ceil" else samples // hop
+    if config.exact_pad:
+        frames = frames + -frames // (frames + 1)  # one less, but not of 0: a graph's integers know no max
+    counted: N = frames
+    return counted
 
 
 def check_wave(wave: FloatArray) -> None:
@@ -150,15 +157,11 @@ def check_shape(wave: FloatArray) -> None:
         raise AudioError("the wave is empty")
 
 
-def _continued(signal: Float64, margin: int, edges: str) -> Float64:
-    """A signal (N,) with `margin` more samples on each side: its reflection, or zeros."""
-    result = np.zeros(signal.size + 2 * margin)
-    result[margin:-margin] = signal
-    if edges == "reflect":
-        before, after = np.arange(-margin, 0), np.arange(signal.size, signal.size + margin)
-        result[:margin] = signal[reflected(before, signal.size)]
-        result[-margin:] = signal[reflected(after, signal.size)]
-    return result
+def _continued(signal: Float64, before: int, after: int, edges: str) -> Float64:
+    """A signal (N,) with so many more samples before and after it: its reflection, or zeros."""
+    if edges == "zeros":
+        return np.pad(signal, (before, after))
+    return signal[reflected(np.arange(-before, signal.size + after), signal.size)]
 
 
 def reflected(places: N, num_samples: int) -> N:
@@ -173,6 +176,8 @@ def normalize(log_mel: Float64, config: FeatureConfig, over: Float64 | None = No
     """Take mean and standard deviation (unbiased) of valid frames (F, T), or of those `over`, out of them."""
     if config.normalize == "none" or log_mel.shape[1] == 0:
         return log_mel
+    if config.normalize == "fixed":
+        return np.asarray((log_mel - column(config.fixed_mean)) / column(config.fixed_std))
     axis = 1 if config.normalize == "per_feature" else None
     mean = (log_mel if over is None else over).mean(axis=axis, keepdims=True)
     centred = log_mel - mean
@@ -180,6 +185,11 @@ def normalize(log_mel: Float64, config: FeatureConfig, over: Float64 | None = No
     count = squares.shape[1] if axis == 1 else squares.size
     spread = np.sqrt(squares.sum(axis=axis, keepdims=True) / max(count - 1, 1))  # that of one value is 0
     return np.asarray(centred / (spread + config.std_offset))
+
+
+def column(values: Sequence[float] | None) -> Float64:
+    """A number for each feature, as (F, 1)."""
+    return np.array(values, dtype=np.float64)[:, None]
 
 
 _WINDOWS: dict[str, Callable[[int], Any]] = {

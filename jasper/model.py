@@ -77,11 +77,11 @@ class Model:
         return self.config.features.hop_length / self.sample_rate * self.config.network.stride
 
     def features(self, waves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
-        """Map waves, each (N,) at `sample_rate`, to features (B, num_mels, T) and lengths (B,) in frames."""
+        """Map waves, each (N,) at `sample_rate`, to features (B, F, T) and lengths (B,) in frames."""
         return self.extractor(waves)
 
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
-        """Map features (B, num_mels, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
+        """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
         return self.engine.log_probs(features, lengths)
 
     def recognize(self, waves: Sequence[FloatArray]) -> list[Recognition]:

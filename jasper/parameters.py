@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
     """The arrays of a model directory in their order, running statistics of the batch norms among them."""
     shapes: dict[str, Shape] = {}
-    widths = [config.features.num_mels]
+    widths = [config.features.num_features]
     for index, (block, sources) in enumerate(wired(config.network.blocks)):
         own = _block(block, widths[-1], [widths[source] for source in sources])
         shapes.update((f"blocks.{index}.{name}", shape) for name, shape in own)

@@ -65,7 +65,7 @@ class Stream:
         self.model, self.config = model, config
         self.sound = _Sound(model)
         self.hop = model.config.features.hop_length / model.sample_rate  # s
-        self.speech: Float64 = np.zeros((model.config.features.num_mels, 0))
+        self.speech: Float64 = np.zeros((model.config.features.num_features, 0))
         self.looked = 0  # frame up to which sound was looked at
         self.begin = 0  # frame where the utterance begins
         self.settled = 0  # frame before which all words are final
@@ -180,12 +180,13 @@ class _Sound:
         features = model.config.features
         self.extractor = model.extractor
         self.hop = features.hop_length
-        self.reach = features.n_fft // 2  # samples that a frame sees after its centre
+        # Samples that a frame sees after its place, and those that would be silenced were they the last.
+        self.reach = features.n_fft - features.margin + features.num_silenced
         self.before = -(-(self.reach + 1) // self.hop)  # frames, until a cut edge is out of sight
         self.num_levels = round(self.LEVELS_S * model.sample_rate / self.hop)
         self.wave: FloatArray = np.zeros(0, dtype=np.float32)
         self.skipped = 0  # frames whose samples are no longer in `wave`
-        self.log_mel: Float64 = np.zeros((features.num_mels, 0))
+        self.log_mel: Float64 = np.zeros((features.num_features, 0))
         self.level: Float64 = np.zeros(0)
         self.first = 0  # frame with which `log_mel` begins
         self.end = 0  # frame with which it ends
@@ -200,7 +201,9 @@ class _Sound:
             return
         log_mel = self.extractor.log_mel(self.wave)[:, self.end - self.skipped : ready]
         self.log_mel = np.concatenate([self.log_mel, log_mel], axis=1)
-        power = (np.exp(log_mel) - self.extractor.config.log_offset).sum(axis=0)
+        config = self.extractor.config
+        power = log_mel[: config.num_mels]  # not their repetitions
+        power = (np.exp(power) - config.log_offset if config.log else power).sum(axis=0)
         level = 10 * np.log10(np.maximum(power, 1e-12))
         self.level = np.concatenate([self.level, level])
         self.end += log_mel.shape[1]

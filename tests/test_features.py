@@ -37,6 +37,16 @@ configs = st.builds(
     mel_norm=st.sampled_from(["slaney", "none"]),
     power=st.sampled_from([2.0, 1.0]),
 )
+nemo_configs = st.builds(
+    FeatureConfig,
+    frame_count=st.just("floor"),
+    edges=st.just("zeros"),
+    exact_pad=st.booleans(),
+    frame_splicing=st.integers(1, 3),
+    log=st.booleans(),
+    normalize=st.sampled_from(["per_feature", "all_features", "none"]),
+    preemphasis=st.sampled_from([0.97, 0.0]),
+)
 num_samples = st.one_of(st.sampled_from(EDGE_LENGTHS), st.integers(1, 5000))
 
 
@@ -94,13 +104,13 @@ def test_the_defaults_count_frames_as_nvidia_does():
 
 
 @settings(max_examples=40, deadline=None)
-@given(config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4))
+@given(config=configs | nemo_configs, sizes=st.lists(num_samples, min_size=1, max_size=4))
 def test_a_batch_is_exactly_each_wave_alone(config, sizes):
     waves = [noise(size, seed) for seed, size in enumerate(sizes)]
     extractor = FeatureExtractor(config)
     features, lengths = extractor(waves)
     assert features.dtype == np.float32
-    assert features.shape == (len(waves), 64, max([1, *lengths]))
+    assert features.shape == (len(waves), config.num_features, max([1, *lengths]))
     for row, (wave, length) in enumerate(zip(waves, lengths, strict=True)):
         assert length == extractor.num_frames(wave.size)
         np.testing.assert_array_equal(features[row, :, :length], extractor([wave])[0][0][:, :length])
@@ -108,7 +118,9 @@ def test_a_batch_is_exactly_each_wave_alone(config, sizes):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    config=configs, sizes=st.lists(num_samples, min_size=1, max_size=4), padding=st.sampled_from([0.0, 0.5])
+    config=configs | nemo_configs,
+    sizes=st.lists(num_samples, min_size=1, max_size=4),
+    padding=st.sampled_from([0.0, 0.5]),
 )
 def test_torch_features_are_the_numpy_ones(config, sizes, padding):
     waves = [noise(size, seed) for seed, size in enumerate(sizes)]
@@ -263,3 +275,55 @@ def test_features_are_500_times_faster_than_real_time_on_one_core():
         extractor(waves)
         seconds.append(time.process_time() - start)
     assert 4 * 16 / median(seconds) >= 500
+
+
+def exact_log_mel(wave: np.ndarray, config: FeatureConfig) -> torch.Tensor:
+    """Log-mel features (F, T) as PyTorch's transform finds them in a wave that is padded by `exact_pad`."""
+    margin = (config.n_fft - config.hop_length) // 2
+    signal = torch.nn.functional.pad(torch.from_numpy(wave).double(), (margin, margin))
+    if config.preemphasis:
+        signal[1:] -= config.preemphasis * signal[:-1].clone()
+        signal[wave.size :] = 0  # counted with the padding in front: NeMo's, so its models know no other end
+    window = torch.hann_window(config.window_length, periodic=False, dtype=torch.float64)
+    spectrum = torch.stft(
+        signal, config.n_fft, config.hop_length, config.window_length, window, center=False,
+        return_complex=True,
+    )  # fmt: skip
+    return torch.log(torch.from_numpy(mel_filters(config)) @ spectrum.abs() ** 2 + config.log_offset)
+
+
+@pytest.mark.parametrize("size", [320, 1599, 1600, 16001])
+@pytest.mark.parametrize("preemphasis", [0.97, 0.0])
+def test_exact_pad_begins_half_a_hop_later_and_ends_a_frame_earlier(size, preemphasis):
+    config = NEMO.model_copy(update={"exact_pad": True, "preemphasis": preemphasis})
+    expected = exact_log_mel(noise(size), config)
+    found = FeatureExtractor(config).log_mel(noise(size))
+    assert found.shape[1] == size // 160 - 1 == expected.shape[1] - 1  # the last one NeMo counts as padding
+    np.testing.assert_allclose(found, expected[:, :-1], atol=1e-9)
+
+
+def test_spliced_frames_are_the_same_frame_again():
+    """NeMo's splicing joins no neighbours: it puts each frame's parts together as they were."""
+    config = NEMO.model_copy(update={"frame_splicing": 3})
+    once, thrice = (FeatureExtractor(c)([noise(4000)])[0][0] for c in (NEMO, config))
+    np.testing.assert_allclose(thrice, np.concatenate([once] * 3), atol=1e-6)
+    assert config.num_features == 192
+
+
+@pytest.mark.parametrize("compute", [lambda c, w: FeatureExtractor(c)(w), torch_features])
+def test_means_and_deviations_may_be_those_of_all_utterances(compute):
+    rng = np.random.default_rng(0)
+    mean, std = rng.uniform(-9, -4, 64), rng.uniform(1, 4, 64)
+    config = FeatureConfig(normalize="fixed", fixed_mean=tuple(mean), fixed_std=tuple(std))
+    plain, lengths = FeatureExtractor(FeatureConfig(normalize="none"))([noise(4000), noise(1500)])
+    features, _ = compute(config, [noise(4000), noise(1500)])
+    for row, other, length in zip(features, plain, lengths, strict=True):
+        expected = (other[:, :length] - mean[:, None]) / std[:, None]
+        np.testing.assert_allclose(row[:, :length], expected, atol=1e-4)
+        assert not row[:, length:].any()
+
+
+def test_without_the_logarithm_features_are_energies():
+    config = FeatureConfig(normalize="none", log_offset=1e-20)
+    energies = FeatureExtractor(config.model_copy(update={"log": False}))([noise(4000)])[0]
+    np.testing.assert_allclose(np.log(energies), FeatureExtractor(config)([noise(4000)])[0], atol=1e-5)

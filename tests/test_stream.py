@@ -145,6 +145,18 @@ def test_features_of_a_stream_are_those_of_the_whole(model, wave):
     np.testing.assert_allclose(stream.sound.log_mel, model.extractor.log_mel(wave[:20000]), atol=1e-9)
 
 
+@pytest.mark.parametrize("preemphasis", [0.97, 0.0])
+def test_nemos_features_of_a_stream_are_those_of_the_whole(tmp_path, preemphasis):
+    """With `exact_pad` the end of what was heard so far would be taken for the end of all."""
+    nemo = {"frame_count": "floor", "edges": "zeros", "exact_pad": True, "frame_splicing": 2}
+    model = jasper.load(write_small_model(tmp_path / "m", preemphasis=preemphasis, **nemo))
+    stream, wave = model.stream(replace(CONFIG, step=1e3)), sound(1.3, 0)
+    for start in range(0, wave.size, 313):
+        stream.feed(wave[start : start + 313])
+    stream.sound.add(np.zeros(0, dtype=np.float32), last=True)
+    np.testing.assert_allclose(stream.sound.log_mel, model.extractor.log_mel(wave), atol=1e-9)
+
+
 def test_what_is_no_sound_is_an_error(model):
     with pytest.raises(AudioError, match="not finite"):
         model.stream().feed(np.array([np.nan], dtype=np.float32))

@@ -17,7 +17,7 @@ from jasper.convert.settings import (
     write_block,
     write_front_end,
 )
-from jasper.errors import ModelError
+from jasper.errors import ConfigError, ModelError
 from jasper.recipe import parse_config
 
 TOKENIZER_FILE, VOCABULARY_FILE = "tokenizer.model", "vocab.txt"
@@ -29,10 +29,12 @@ _ENCODER_LIMITS: dict[str, tuple[Any, ...]] = {
     "activation": ("relu",),
     "normalization_mode": ("batch",),
     "residual_mode": ("add", "stride_add"),
-    "frame_splicing": (1,),
     "quantize": (False,),
 }
-_ENCODER_KNOWN = {"_target_", "cls", "params", "jasper", "feat_in", "norm_groups", "conv_mask", "init_mode"}
+_ENCODER_KNOWN = {
+    "_target_", "cls", "params", "jasper", "feat_in", "frame_splicing", "norm_groups", "conv_mask",
+    "init_mode",
+}  # fmt: skip
 # NeMo wants a list of the pieces beside SentencePiece's model.
 _TOKENIZER = {
     "dir": "",
@@ -56,10 +58,13 @@ def read_model(raw: Any, members: Mapping[str, bytes], source: str) -> ModelConf
     blocks = encoder.get("jasper")
     blocks = blocks if isinstance(blocks, list) else []
     network = {"blocks": [read_block(mapping(block), source) for block in blocks]}
-    features = read_front_end(front_end, FeatureConfig(**NEMO_FIXED), source)
+    raw_features = read_front_end(front_end, FeatureConfig(**NEMO_FIXED), source)
+    features = parse_config(FeatureConfig, raw_features, source)
+    if features.n_fft % 2:
+        raise ConfigError(f"{source}: n_fft is {features.n_fft}; NeMo counts frames of odd ones otherwise")
     return ModelConfig(
         network=parse_config(NetworkConfig, network, source),
-        features=parse_config(FeatureConfig, features, source),
+        features=features,
         text=_read_text(raw, decoder, members, source),
     )
 
@@ -74,11 +79,16 @@ def write_model(model: ModelConfig) -> dict[str, Any]:
         "log_zero_guard_value": features.log_offset,
         "mag_power": features.power,
         "mel_norm": None if features.mel_norm == "none" else features.mel_norm,
+        "log": features.log,
+        "exact_pad": features.exact_pad,
         "pad_to": 16,
     }
+    if features.normalize == "fixed":
+        numbers = {"fixed_mean": features.fixed_mean, "fixed_std": features.fixed_std}
+        front_end["normalize"] = {name: list(values or ()) for name, values in numbers.items()}
     encoder = {
         "_target_": f"{_MODULES}ConvASREncoder",
-        "feat_in": features.num_mels,
+        "feat_in": features.num_features,
         "activation": "relu",
         "conv_mask": True,
         "jasper": [write_block(block, "kernel") for block in blocks],

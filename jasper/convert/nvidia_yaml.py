@@ -28,6 +28,10 @@ NVIDIA_FIXED: dict[str, Any] = {
     "edges": "reflect",
     "power": 2.0,
     "mel_norm": "slaney",
+    "log": True,
+    "exact_pad": False,
+    "frame_splicing": 1,
+    "fixed_mean": None,
 }
 NVIDIA_FEATURES = FeatureConfig(**NVIDIA_FIXED)
 
@@ -71,7 +75,7 @@ def write_config(model: ModelConfig) -> dict[str, Any]:
     front_end = {**write_front_end(model.features, "n_filt"), "pad_align": 16}
     encoder = {
         "init": "xavier_uniform",
-        "in_feats": model.features.num_mels,
+        "in_feats": model.features.num_features,
         "frame_splicing": 1,
         "activation": "relu",
         "use_conv_masks": True,

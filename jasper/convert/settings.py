@@ -50,12 +50,11 @@ _FEATURE_KEYS = {
     "mel_norm": "mel_norm",
     "log_zero_guard_type": "log_guard",
     "log_zero_guard_value": "log_offset",
+    "log": "log",
+    "exact_pad": "exact_pad",
+    "frame_splicing": "frame_splicing",
 }
-_FEATURE_LIMITS: dict[str, tuple[Any, ...]] = {
-    "frame_splicing": (1,),
-    "exact_pad": (False,),
-    "log": (True,),
-}
+_FEATURE_LIMITS: dict[str, tuple[Any, ...]] = {"int_values": (False,), "use_grads": (False,)}
 _FEATURE_READ = {
     "window", "window_size", "window_stride", "n_window_size", "n_window_stride", "n_fft", "normalize",
 }  # fmt: skip
@@ -63,7 +62,7 @@ _FEATURE_READ = {
 _FEATURE_WITHOUT_EFFECT = {
     "_target_", "pad_to", "pad_value", "pad_align", "pad_to_max_duration", "max_duration", "spec_augment",
     "cutout_augment", "rng", "nb_augmentation_prob", "nb_max_freq", "use_torchaudio", "stft_conv",
-    "stft_exact_pad", "use_grads", "int_values", "params",
+    "stft_exact_pad", "params",
 }  # fmt: skip
 _MAX_SAMPLES = 1_000_000_000
 # The smallest numbers of float32, by the names that NeMo has for them.
@@ -138,9 +137,12 @@ def read_front_end(raw: Raw, base: FeatureConfig, source: str) -> dict[str, Any]
     settings["n_fft"] = raw.get("n_fft") or 2 ** max(0, math.ceil(math.log2(max(window, 1))))
     kind = raw.get("window", base.window)
     settings["window"] = "rectangular" if kind in (None, "none") else kind
-    normalize = raw.get("normalize", base.normalize)
-    settings["normalize"] = "none" if normalize in (None, "NA", False) else normalize
+    settings |= _normalization(raw.get("normalize", base.normalize))
+    if raw.get("exact_pad") and raw.get("preemph") == 0:
+        raise ConfigError(f"{source}: exact_pad with preemph 0 silences the end of the wave; null does not")
     settings["preemphasis"] = settings["preemphasis"] or 0.0
+    settings["exact_pad"] = settings["exact_pad"] or False
+    settings["frame_splicing"] = settings["frame_splicing"] or 1
     settings["fmax"] = settings["fmax"] or None
     settings["mel_norm"] = settings["mel_norm"] or "none"
     offset = settings["log_offset"]
@@ -158,12 +160,19 @@ def write_front_end(features: FeatureConfig, num_mels: str) -> dict[str, Any]:
         "n_fft": features.n_fft,
         num_mels: features.num_mels,
         "normalize": features.normalize,
-        "preemph": features.preemphasis,
+        "preemph": features.preemphasis or None,
         "lowfreq": features.fmin,
         "highfreq": features.fmax,
         "dither": features.dither,
-        "frame_splicing": 1,
+        "frame_splicing": features.frame_splicing,
     }
+
+
+def _normalization(value: Any) -> dict[str, Any]:
+    """What they normalise by: the utterance's numbers, two lists, or nothing where the name is another."""
+    if isinstance(value, dict) and {"fixed_mean", "fixed_std"} <= value.keys():
+        return {"normalize": "fixed", "fixed_mean": value["fixed_mean"], "fixed_std": value["fixed_std"]}
+    return {"normalize": value if value in ("per_feature", "all_features") else "none"}
 
 
 def check_settings(raw: Raw, limits: Mapping[str, tuple[Any, ...]], known: set[str], source: str) -> None:

@@ -108,14 +108,14 @@ class TrainingSet:
         rng = utterance_rng(config.train.seed, epoch, utterance.id)
         features = None
         if utterance.has_features:
-            features, text = read_features(utterance, config.features.num_mels), utterance.text
+            features, text = read_features(utterance, config.features.num_features), utterance.text
             samples = features.shape[1] * config.features.hop_length
             wave = np.broadcast_to(np.float32(0), samples)  # which takes no memory
         else:
             wave, text = self._sound(utterance, epoch, rng)
         frames = num_frames(config.features, wave.size)
         views = tuple(
-            self.augmenter.draw_spans(config.features.num_mels, frames, rng)
+            self.augmenter.draw_spans(config.features.num_features, frames, rng)
             for _ in range(config.loss.num_views)
         )
         tokens = np.array(self.tokenizer.encode(self.normalize(text)), dtype=np.int64)

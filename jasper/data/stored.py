@@ -35,7 +35,7 @@ def check_stored(table: UtteranceTable, config: Config) -> None:
 
 def _difference(path: Path, config: Config) -> str:
     """Settings that are not those with which the features were made; of the model zoo's one is known."""
-    shard, ours = read_shard(path), config.features.model_dump()
+    shard, ours = read_shard(path), config.features.model_dump(mode="json")
     # Dither is in training alone, and so in no stored features.
     theirs = shard.settings or {"num_mels": shard.num_mels}
     keys = [key for key in ours if key in theirs and key != "dither" and ours[key] != theirs[key]]

@@ -20,7 +20,7 @@ class Engine(Protocol):
     precision: str  # what it computes in: fp32, bf16, fp16 or int8
 
     def log_probs(self, features: FloatArray, lengths: IntArray) -> tuple[FloatArray, IntArray]:
-        """Map features (B, num_mels, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
+        """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
         ...
 
 

@@ -68,5 +68,5 @@ def _batch(source: Source) -> tuple[Inputs, list[FloatArray]]:
         ]
         return (waves, sizes), rows
     sizes = np.array([max(1, round(seconds * 1000 / config.hop_ms)) for seconds in _SECONDS])
-    features = rng.standard_normal((len(sizes), config.num_mels, sizes.max())).astype(np.float32)
+    features = rng.standard_normal((len(sizes), config.num_features, sizes.max())).astype(np.float32)
     return (features, sizes), [row[:, :size] for row, size in zip(features, sizes, strict=True)]

@@ -1,7 +1,7 @@
 """A model in, a MINDIR out: MindSpore's graph and weights, for batches of any size and length.
 
 Made with MindSpore, in its own environment. More than 1 GB of weights, such as Jasper 10x5's, it leaves out
-of the graph: `x.mindir` then needs the folder `x_variables` beside it. Inputs are features (B, num_mels, T)
+of the graph: `x.mindir` then needs the folder `x_variables` beside it. Inputs are features (B, F, T)
 float32 and lengths (B,) int32, outputs log_probs (B, T', V) and lengths (B,).
 """
 
@@ -33,7 +33,7 @@ def write(path: Path, source: Source) -> list[Path]:
     network = build_network(source.config)
     load_weights(network, dict(source.weights), path.name)
     network.set_train(False)
-    features = Tensor(shape=[None, source.config.features.num_mels, None], dtype=mindspore.float32)
+    features = Tensor(shape=[None, source.config.features.num_features, None], dtype=mindspore.float32)
     lengths = Tensor(shape=[None], dtype=mindspore.int32)
     mindspore.export(network, features, lengths, file_name=str(path), file_format="MINDIR")
     if path.is_file():

@@ -36,7 +36,7 @@ def write(path: Path, source: Source) -> list[Path]:
     for weight in network.parameters():  # the archive wants them in the order of their dimensions
         weight.data = weight.data.contiguous()
     module = _FromWaves(TorchFeatures(config.features), network) if source.waveform else network
-    shape = (2, config.features.sample_rate) if source.waveform else (2, config.features.num_mels, 64)
+    shape = (2, config.features.sample_rate) if source.waveform else (2, config.features.num_features, 64)
     example = torch.zeros(shape)
     lengths = torch.tensor([example.shape[-1], example.shape[-1] // 2])
     # The least number of steps is found by tracing: two after the last stride.

@@ -22,7 +22,7 @@ def build_graph(
 ) -> onnx.ModelProto:
     """Write the network of a model directory as an ONNX graph, in evaluation mode, batch norm folded.
 
-    It maps `features` (B, num_mels, T) float32, zero or not past `lengths` (B,) int64, to `log_probs`
+    It maps `features` (B, num_features, T) float32, zero or not past `lengths` (B,) int64, to `log_probs`
     (B, T', V) float32 and `log_probs_lengths` (B,) int64; any B and T. With `waveform` it maps `waves` (B, N)
     at the model's sample rate and their `lengths` in samples instead. Without `masked` there are no lengths:
     every row must be valid to its end. `half` computes all of the network but the log-softmax in half
@@ -40,7 +40,7 @@ def build_graph(
         inputs = [value("waves", TensorProto.FLOAT, ["batch", "samples"])]
         features, lengths = FeatureWriter(graph, config.features).write("waves", "lengths")
     else:
-        inputs = [value("features", TensorProto.FLOAT, ["batch", config.features.num_mels, "frames"])]
+        inputs = [value("features", TensorProto.FLOAT, ["batch", config.features.num_features, "frames"])]
         features, lengths = "features", "lengths"
     network = NetworkWriter(graph, masked, half)
     log_probs, lengths = network.write(fold(config.network, weights), features, lengths)

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from jasper.config import FeatureConfig
-from jasper.features import analysis_window, mel_filters
+from jasper.features import analysis_window, column, mel_filters
 from jasper.graph.writer import GraphWriter
 
 
@@ -37,7 +37,11 @@ class FeatureWriter:
         graph, hop = self.graph, self.config.hop_length
         if self.config.frame_count == "ceil":
             samples = graph.add("Add", [samples, graph.integer(hop - 1)], f"{name}.up")
-        return graph.add("Div", [samples, graph.integer(hop)], name)
+        frames = graph.add("Div", [samples, graph.integer(hop)], name)
+        if self.config.exact_pad:
+            fewer = graph.add("Sub", [frames, graph.integer(1)], f"{name}.fewer")
+            frames = graph.add("Max", [fewer, graph.integer(0)], f"{name}.exact")
+        return frames
 
     def _preemphasized(self, waves: str) -> str:
         graph = self.graph
@@ -53,13 +57,15 @@ class FeatureWriter:
 
     def _extended(self, signal: str, lengths: str, num_samples: str) -> str:
         """Continue each row (B, N) beyond its own two ends: (B, N + n_fft)."""
-        graph, margin = self.graph, self.config.n_fft // 2
-        end = graph.add("Add", [num_samples, graph.integer(margin)], "places.end")
+        graph, margin = self.graph, self.config.margin
+        after = self.config.n_fft - margin
+        end = graph.add("Add", [num_samples, graph.integer(after)], "places.end")
         places = graph.add("Range", [graph.integer(-margin), end, graph.integer(1)], "places")
         column = graph.add("Unsqueeze", [lengths, graph.integers(1)], "lengths.column")
         if self.config.edges == "zeros":
-            inside = graph.add("Less", [places, column], "inside")
-            padded = graph.add("Pad", [signal, graph.integers(0, margin, 0, margin)], "signal.padded")
+            sound = graph.add("Sub", [column, graph.integer(self.config.num_silenced)], "sound")
+            inside = graph.add("Less", [places, sound], "inside")
+            padded = graph.add("Pad", [signal, graph.integers(0, margin, 0, after)], "signal.padded")
             return graph.add("Where", [inside, padded, self._number("silence", 0.0)], "signal.extended")
         last = graph.add("Sub", [column, graph.integer(1)], "last")
         twice = graph.add("Mul", [last, graph.integer(2)], "last.twice")
@@ -81,7 +87,7 @@ class FeatureWriter:
         return graph.add("Gather", [signal, samples], "framed", axis=1)
 
     def _log_mel(self, framed: str) -> str:
-        """(B, num_mels, frames), the transform as a product with the window's cosines and sines."""
+        """(B, num_features, frames), the transform as a product with the window's cosines and sines."""
         graph, config = self.graph, self.config
         angles = np.outer(np.arange(config.window_length), np.arange(config.n_fft // 2 + 1))
         turns = np.exp(-2j * np.pi / config.n_fft * angles) * analysis_window(config)[:, None]
@@ -93,17 +99,28 @@ class FeatureWriter:
         if config.power != 2:
             power = graph.add("Pow", [power, self._number("half_power", config.power / 2)], "raised")
         mel = graph.add("MatMul", [power, graph.constant("filters", mel_filters(config).T)], "mel")
-        guard = "Add" if config.log_guard == "add" else "Max"
-        mel = graph.add(guard, [mel, self._number("log_offset", config.log_offset)], "mel.guarded")
-        return graph.add("Transpose", [graph.add("Log", [mel], "mel.log")], "log_mel", perm=[0, 2, 1])
+        if config.log:
+            guard = "Add" if config.log_guard == "add" else "Max"
+            mel = graph.add(guard, [mel, self._number("log_offset", config.log_offset)], "mel.guarded")
+            mel = graph.add("Log", [mel], "mel.log")
+        if config.frame_splicing > 1:
+            mel = graph.add("Concat", [mel] * config.frame_splicing, "mel.spliced", axis=2)
+        return graph.add("Transpose", [mel], "log_mel", perm=[0, 2, 1])
 
     def _normalized(self, log_mel: str, valid: str, lengths: str) -> str:
         """Zero past the valid frames, whose mean and unbiased standard deviation become 0 and 1."""
         graph, config = self.graph, self.config
         if config.normalize == "none":
             return graph.add("Mul", [log_mel, valid], "normalized")
+        if config.normalize == "fixed":
+            mean = graph.constant("fixed_mean", column(config.fixed_mean))
+            centred = graph.add("Sub", [log_mel, mean], "log_mel.centred")
+            scaled = graph.add(
+                "Div", [centred, graph.constant("fixed_std", column(config.fixed_std))], "scaled"
+            )
+            return graph.add("Mul", [scaled, valid], "normalized")
         axes = graph.integers(2) if config.normalize == "per_feature" else graph.integers(1, 2)
-        values = 1 if config.normalize == "per_feature" else config.num_mels
+        values = 1 if config.normalize == "per_feature" else config.num_features
         count = graph.add("Mul", [lengths, graph.integer(values)], "count")
         count = graph.add("Unsqueeze", [count, graph.integers(1, 2)], "count.column")
         mean = self._mean(graph.add("Mul", [log_mel, valid], "log_mel.valid"), count, axes, "mean")

@@ -28,7 +28,7 @@ def write_metadata(config: ModelConfig, precision: str) -> dict[str, str]:
         "sample_rate": str(features.sample_rate),
         "window_ms": f"{features.window_ms:g}",
         "hop_ms": f"{features.hop_ms:g}",
-        "num_mels": str(features.num_mels),
+        "num_mels": str(features.num_features),
         "step_ms": f"{features.hop_ms * config.network.stride:g}",
         "model_type": "EncDecCTCModel",
         "vocab_size": str(len(config.text.labels) + 1),

@@ -101,7 +101,7 @@ class _RowMaker:
         if self.waves:
             return {AUDIO: {"type": "bytes"}, LINE: {"type": "string"}}
         return {
-            FEATURES: {"type": "float32", "shape": [1, self.config.features.num_mels, -1]},
+            FEATURES: {"type": "float32", "shape": [1, self.config.features.num_features, -1]},
             LABELS: {"type": "int32", "shape": [-1]},
             LINE: {"type": "string"},
         }

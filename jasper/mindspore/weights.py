@@ -13,7 +13,7 @@ from jasper.mindspore.network import Jasper
 
 def build_network(config: ModelConfig) -> Jasper:
     """The network of a configuration, all its weights zero."""
-    return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
+    return Jasper(config.network, config.features.num_features, len(config.text.labels) + 1)
 
 
 def initial_weights(network: Jasper, seed: int) -> Weights:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jasper.config import FeatureConfig
-from jasper.features import analysis_window, mel_filters, num_frames
+from jasper.features import analysis_window, column, mel_filters, num_frames
 
 
 class TorchFeatures(nn.Module):
@@ -26,7 +26,8 @@ class TorchFeatures(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute features of waves (B, N) float32 with `lengths` (B,) in samples.
 
-        Returns features (B, num_mels, T) float32, zero past each row's length, and lengths (B,) in frames.
+        Returns features (B, num_features, T) float32, zero past each row's length, and lengths (B,) in
+        frames.
         In training mode noise of standard deviation `config.dither` is added to the waves first.
         """
         config = self.config
@@ -42,23 +43,26 @@ class TorchFeatures(nn.Module):
         if config.power != 2:
             power = power ** (config.power / 2)
         mel = power @ self.filters.T
-        guarded = mel + config.log_offset if config.log_guard == "add" else mel.clamp(min=config.log_offset)
-        return self._normalize(guarded.log().transpose(1, 2), frame_lengths).float(), frame_lengths
+        if config.log:
+            mel = mel + config.log_offset if config.log_guard == "add" else mel.clamp(min=config.log_offset)
+            mel = mel.log()
+        mel = mel.repeat(1, 1, config.frame_splicing).transpose(1, 2)
+        return self._normalize(mel, frame_lengths).float(), frame_lengths
 
     def _preemphasize(self, waves: Tensor) -> Tensor:
         return torch.cat([waves[:, :1], waves[:, 1:] - self.config.preemphasis * waves[:, :-1]], dim=1)
 
     def _extend(self, signal: Tensor, lengths: Tensor) -> Tensor:
         """Continue each row (B, N) beyond its own two ends, whatever padding follows it: (B, N + n_fft)."""
-        margin = self.config.n_fft // 2
-        extended = nn.functional.pad(signal, (margin, margin))
+        margin = self.config.margin
+        extended = nn.functional.pad(signal, (margin, self.config.n_fft - margin))
+        if self.config.edges == "zeros":  # pre-emphasis leaves a sample just after the row's end
+            places = torch.arange(extended.shape[1], device=signal.device) - margin
+            return torch.where(places < (lengths - self.config.num_silenced)[:, None], extended, 0.0)
         beyond = torch.arange(1, margin + 1, device=signal.device).expand(
             signal.shape[0], -1
         )  # `len` would be fixed in an export
         last = (lengths - 1)[:, None]
-        if self.config.edges == "zeros":
-            # Pre-emphasis leaves a sample just after the row's end.
-            return extended.scatter(1, margin + last + beyond, 0.0)
         period = (2 * last).clamp(min=1)
         left, right = beyond % period, (last + beyond) % period
         before = signal.gather(1, torch.minimum(left, period - left).clamp(max=last))
@@ -71,9 +75,14 @@ class TorchFeatures(nn.Module):
         valid = (torch.arange(log_mel.shape[2], device=log_mel.device) < lengths[:, None])[:, None]
         if config.normalize == "none":
             return torch.where(valid, log_mel, 0.0)
+        if config.normalize == "fixed":
+            mean, std = (
+                torch.from_numpy(column(v)).to(log_mel) for v in (config.fixed_mean, config.fixed_std)
+            )
+            return torch.where(valid, (log_mel - mean) / std, 0.0)
         per_feature = config.normalize == "per_feature"
         axes = (2,) if per_feature else (1, 2)
-        count = lengths[:, None, None] * (1 if per_feature else config.num_mels)
+        count = lengths[:, None, None] * (1 if per_feature else config.num_features)
         mean = torch.where(valid, log_mel, 0.0).sum(axes, keepdim=True) / count.clamp(min=1)
         centred = torch.where(valid, log_mel - mean, 0.0)
         spread = (centred.square().sum(axes, keepdim=True) / (count - 1).clamp(min=1)).sqrt()

@@ -14,7 +14,7 @@ from jasper.nn.network import Jasper
 
 def build_network(config: ModelConfig) -> Jasper:
     """The network of a configuration, with fresh weights."""
-    return Jasper(config.network, config.features.num_mels, len(config.text.labels) + 1)
+    return Jasper(config.network, config.features.num_features, len(config.text.labels) + 1)
 
 
 def load_network(directory: Path) -> Jasper:

@@ -78,7 +78,7 @@ def noise_batch(training_set: TrainingSet, durations: Sequence[float], num_token
         tokens = rng.integers(0, len(config.text.labels), num_tokens)
         frames = num_frames(config.features, wave.size)
         views = tuple(
-            training_set.augmenter.draw_spans(config.features.num_mels, frames, rng)
+            training_set.augmenter.draw_spans(config.features.num_features, frames, rng)
             for _ in range(config.loss.num_views)
         )
         examples.append(Example(str(index), wave, tokens, views))

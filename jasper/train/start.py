@@ -74,8 +74,8 @@ def first_difference(own: ModelConfig, other: ModelConfig) -> str | None:
             return f"{key} of block {index} is {block[key]}, not {their[key]}"
     if len(blocks) != len(theirs):
         return f"it has {len(blocks)} blocks, not {len(theirs)}"
-    if own.features.num_mels != other.features.num_mels:
-        return f"features.num_mels is {own.features.num_mels}, not {other.features.num_mels}"
+    if own.features.num_features != other.features.num_features:
+        return f"features.num_features is {own.features.num_features}, not {other.features.num_features}"
     return None
 
 

@@ -56,10 +56,11 @@ def citrinet(folder: Path, algorithm: str, **front_end: object) -> EncDecCTCMode
         "encoder": {
             "_target_": f"{modules}ConvASREncoder",
             "feat_in": 80,
+            "frame_splicing": front_end.get("frame_splicing", 1),
             "activation": "relu",
             "conv_mask": True,
             "jasper": [
-                block(24, 5),
+                block(24, 5, future_context=1),
                 block(24, 11, repeat=3, kernel_size_factor=0.5, **strided),
                 block(24, 13, repeat=3, residual=True, se_reduction_ratio=4),
                 block(32, 15, repeat=2, **strided),
@@ -117,10 +118,21 @@ if __name__ == "__main__":
         "window": "hamming", "log_zero_guard_type": "clamp", "log_zero_guard_value": "eps", "mel_norm": None,
         "preemph": 0.9, "lowfreq": 60, "highfreq": 7000, "mag_power": 1.0,
     }  # fmt: skip
+    fixed = {
+        "fixed_mean": [-6.0 - 0.01 * place for place in range(160)],
+        "fixed_std": [2.0 + 0.01 * place for place in range(160)],
+    }
+    spliced = {"exact_pad": True, "frame_splicing": 2, "normalize": fixed, "preemph": None}
+    silenced = {"exact_pad": True, "frame_splicing": 2, "normalize": "all_features"}
     models = {
         path.stem: ASRModel.restore_from(str(path), map_location="cpu") for path in folder.glob("*.nemo")
     }
-    for name, algorithm, front_end in (("unigram", "unigram", {}), ("bpe", "bpe", odd)):
+    for name, algorithm, front_end in (
+        ("unigram", "unigram", {}),
+        ("bpe", "bpe", odd),
+        ("spliced", "unigram", spliced),
+        ("silenced", "unigram", silenced),
+    ):
         models[name] = citrinet(folder / f"{name}_tokenizer", algorithm, **front_end)
         models[name].save_to(str(folder / f"{name}.nemo"))
     for name, model in models.items():

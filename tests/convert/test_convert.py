@@ -27,6 +27,14 @@ from jasper.convert.nvidia_yaml import NVIDIA_FIXED
 from jasper.engines import load_engine
 from jasper.errors import CheckpointError, ModelError
 
+SPLICED = {
+    "num_mels": 20,
+    "exact_pad": True,
+    "frame_splicing": 2,
+    "normalize": "fixed",
+    "fixed_mean": tuple(map(float, range(40))),
+    "fixed_std": (2.0,) * 40,
+}
 CAUSAL = (BlockConfig(filters=12, kernel=5, future_context=0),)
 COMMAND = Path(sys.executable).with_name("jasper")
 GOLDEN_FILES = {
@@ -94,7 +102,8 @@ def test_a_file_forced_to_be_another_kind_is_an_error(golden, tmp_path, name, ki
         (QUARTZNET, None, ".nemo", {**NEMO_FIXED, **ODD_FRONT_END}),
         (CITRINET, None, ".nemo", {**NEMO_FIXED, **ODD_FRONT_END, **NEMO_ONLY}),
         (CITRINET, SUBWORDS, ".nemo", {**NEMO_FIXED, "window_ms": 25.0, "num_mels": 80}),
-        (STREAMING, None, ".nemo", {**NEMO_FIXED}),
+        (STREAMING, None, ".nemo", {**NEMO_FIXED, **SPLICED}),
+        (QUARTZNET, None, ".nemo", {**NEMO_FIXED, "log": False, "exact_pad": True, "preemphasis": 0.0}),
     ],
 )
 def test_there_and_back_is_bit_exact(tmp_path, blocks, text, suffix, features):

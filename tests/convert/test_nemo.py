@@ -112,6 +112,14 @@ def test_every_setting_of_the_front_end_is_taken(with_config):
     assert (features.frame_count, features.edges) == ("floor", "zeros")
 
 
+@pytest.mark.parametrize("normalize", [None, False, "NA", "None", {"fixed_mean": [0.0]}])
+def test_what_nemo_does_not_know_to_normalise_by_is_nothing(with_config, normalize):
+    """Its demonstrations of streaming write such names."""
+    settings = {"normalize": normalize}
+    features = jasper.load(with_config(lambda raw: raw["preprocessor"].update(settings))).config.features
+    assert features.normalize == "none"
+
+
 def test_references_are_followed(with_config):
     def edit(raw):
         raw["model_defaults"] = {"repeat": 5, "again": "${model.model_defaults.repeat}"}
@@ -146,7 +154,18 @@ def test_kernels_smaller_than_their_future_see_both_sides_alike(with_config, fut
         (lambda raw: raw["encoder"]["jasper"][1].update(future_context=1, dilation=[2]), "without dilation"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor="x"), "'x' is no number"),
         (lambda raw: raw["encoder"]["jasper"][1].update(kernel_size_factor=1e308), "inf is no number"),
-        (lambda raw: raw["preprocessor"].update(exact_pad=True), "exact_pad = True"),
+        (lambda raw: raw["preprocessor"].update(exact_pad=True, preemph=0.0), "silences the end"),
+        (
+            lambda raw: raw["preprocessor"].update(exact_pad=True, window_stride=None, n_window_stride=161),
+            "an even hop",
+        ),
+        (lambda raw: raw["preprocessor"].update(frame_splicing=2), r"not \(\d+, .*, 1\)|shape"),
+        (lambda raw: raw["preprocessor"].update(use_grads=True), "use_grads = True"),
+        (lambda raw: raw["preprocessor"].update(n_fft=513), "n_fft is 513"),
+        (
+            lambda raw: raw["preprocessor"].update(normalize={"fixed_mean": [1], "fixed_std": [1]}),
+            "fixed_mean has 1 numbers for 64 features",
+        ),
         (lambda raw: raw["preprocessor"].update(window="kaiser"), "window"),
         (lambda raw: raw["preprocessor"].update(sample_rate=0), "sample_rate"),
         (lambda raw: raw.update(tokenizer={"type": "wpe"}), "tokenizer is a 'wpe'"),

@@ -100,6 +100,16 @@ def test_a_file_that_takes_waves_needs_no_front_end(directory, tmp_path, format)
     assert_close(found, by_pytorch(directory, *features), WAVEFORM_TOLERANCE)
 
 
+@pytest.mark.parametrize("format", HERE)
+def test_a_file_that_takes_waves_has_nemos_settings(tmp_path, format):
+    numbers = {"fixed_mean": (-6.5,) * 80, "fixed_std": (2.5,) * 80}
+    spliced = {"num_mels": 40, "frame_splicing": 2, "exact_pad": True}
+    settings = {"frame_count": "floor", "edges": "zeros", "normalize": "fixed", **spliced, **numbers}
+    model = write_small_model(tmp_path / "m", **settings)
+    path = tmp_path / f"x{ENDINGS[format]}"
+    jasper.export(model, format, waveform=True, check=True, out=path)
+
+
 FRONT_ENDS = st.fixed_dictionaries(
     {
         "window_ms": st.sampled_from([20.0, 25.0, 32.0]),
@@ -117,7 +127,21 @@ FRONT_ENDS = st.fixed_dictionaries(
 )
 
 
-@given(FRONT_ENDS, st.lists(st.integers(1, 6000), min_size=1, max_size=3), st.booleans())
+NEMO_FRONT_ENDS = st.fixed_dictionaries(
+    {
+        "preemphasis": st.sampled_from([0.0, 0.97]),
+        "frame_count": st.just("floor"),
+        "edges": st.just("zeros"),
+        "normalize": st.sampled_from(["per_feature", "all_features", "none"]),
+        "exact_pad": st.booleans(),
+        "frame_splicing": st.integers(1, 2),
+        "log": st.booleans(),
+        "log_offset": st.just(2.0**-24),
+    }
+)
+
+
+@given(FRONT_ENDS | NEMO_FRONT_ENDS, st.lists(st.integers(1, 6000), min_size=1, max_size=3), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_the_front_end_in_the_graph_is_ours(front_end, lengths, telephone):
     """With every setting; the padding after a row is noise too, and telephone speech has empty bands."""
