@@ -38,10 +38,10 @@ def _block(block: BlockConfig, eps: float, weights: Weights, x: Float64, sources
     for place in range(block.repeat):
         stride = block.stride if place == block.repeat - 1 else 1
         if block.separable:
-            x = _convolve(x, weights[f"convs.{place}.0.weight"], stride, block.dilation, depthwise=True)
+            x = _convolve(x, weights[f"convs.{place}.0.weight"], stride, block.dilation, block.padding)
             x = _convolve(x, weights[f"convs.{place}.1.weight"])
         else:
-            x = _convolve(x, weights[f"convs.{place}.weight"], stride, block.dilation)
+            x = _convolve(x, weights[f"convs.{place}.weight"], stride, block.dilation, block.padding)
         x = _norm(x, weights, f"norms.{place}", eps)
         if place < block.repeat - 1:
             x = np.maximum(x, 0)
@@ -56,12 +56,16 @@ def _block(block: BlockConfig, eps: float, weights: Weights, x: Float64, sources
 
 
 def _convolve(
-    x: Float64, weight: NDArray[np.float32], stride: int = 1, dilation: int = 1, depthwise: bool = False
+    x: Float64,
+    weight: NDArray[np.float32],
+    stride: int = 1,
+    dilation: int = 1,
+    padding: tuple[int, int] = (0, 0),
 ) -> Float64:
-    """x (C, T) by weight (filters, C, k), or (C, 1, k), one tap after the other."""
+    """x (C, T), with `padding` zeros around it, by weight (filters, C, k) or (C, 1, k), tap after tap."""
     taps, steps = weight.shape[2], -(-x.shape[1] // stride)
-    padding = taps // 2 * dilation
-    padded = np.pad(x, ((0, 0), (padding, padding)))
+    padded = np.pad(x, ((0, 0), padding))
+    depthwise = weight.shape[1] == 1
     y = np.zeros((len(weight), steps))
     for tap in range(taps):
         first = tap * dilation
