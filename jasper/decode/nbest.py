@@ -43,6 +43,7 @@ def best_texts(
     added score of -inf is no text. align: when each label of a text begins, None where it does not fit into
     the steps. The acoustic scores are as the search knows them: roughly, for texts that were recombined.
     """
+    tree, beam = tree.view(np.ndarray), beam.view(np.ndarray)  # whose fields are read ten times as fast
     token, exact = tree["token"], tree["exact"]
     recombined = links(tree) if num_texts > 1 else {}
     ties = count()
