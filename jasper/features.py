@@ -84,7 +84,8 @@ class FeatureExtractor:
         energies = self._energies(wave)
         if self.config.log:
             take_logarithm(energies, self.config)
-        return np.tile(energies, (self.config.frame_splicing, 1))
+        times = self.config.frame_splicing
+        return np.tile(energies, (times, 1)) if times > 1 else energies
 
     def _count(self, num_samples: int) -> None:
         """Change over to compiled loops when patience ends."""
@@ -159,9 +160,12 @@ def check_shape(wave: FloatArray) -> None:
 
 def _continued(signal: Float64, before: int, after: int, edges: str) -> Float64:
     """A signal (N,) with so many more samples before and after it: its reflection, or zeros."""
-    if edges == "zeros":
-        return np.pad(signal, (before, after))
-    return signal[reflected(np.arange(-before, signal.size + after), signal.size)]
+    result = np.pad(signal, (before, after))
+    if edges == "reflect":
+        end = before + signal.size
+        result[:before] = signal[reflected(np.arange(-before, 0), signal.size)]
+        result[end:] = signal[reflected(np.arange(signal.size, signal.size + after), signal.size)]
+    return result
 
 
 def reflected(places: N, num_samples: int) -> N:

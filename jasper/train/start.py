@@ -74,8 +74,10 @@ def first_difference(own: ModelConfig, other: ModelConfig) -> str | None:
             return f"{key} of block {index} is {block[key]}, not {their[key]}"
     if len(blocks) != len(theirs):
         return f"it has {len(blocks)} blocks, not {len(theirs)}"
-    if own.features.num_features != other.features.num_features:
-        return f"features.num_features is {own.features.num_features}, not {other.features.num_features}"
+    for key in ("num_mels", "frame_splicing"):
+        mine, their_value = getattr(own.features, key), getattr(other.features, key)
+        if mine != their_value:
+            return f"features.{key} is {mine}, not {their_value}"
     return None
 
 
