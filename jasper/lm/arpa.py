@@ -6,7 +6,7 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -43,8 +43,8 @@ def read_arpa(path: str | Path) -> NGram:
 def write_arpa(path: str | Path, model: NGram) -> None:
     """Write a model, gzipped where the name ends in .gz."""
     with atomic_file(Path(path)) as temporary:
-        packed = Path(path).suffix == ".gz"
-        with gzip.open(temporary, "wt") if packed else temporary.open("w", encoding="utf-8") as file:
+        opener: Callable[..., TextIO] = gzip.open if Path(path).suffix == ".gz" else open
+        with opener(temporary, "wt", encoding="utf-8") as file:
             file.write("\\data\\\n")
             for order, count in enumerate(model.num_ngrams, start=1):
                 file.write(f"ngram {order}={count}\n")
