@@ -18,11 +18,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from decode import log_probs_of
 
 import jasper
 from jasper import lm
 from jasper.config import DecodeConfig
+from jasper.data.dataset import read_utterance
+from jasper.data.manifest import read_manifest
 from jasper.decode.align import align_tokens
 from jasper.decode.beam import BeamSearch
 from jasper.lm.ngram import NGram
@@ -48,7 +49,9 @@ def main() -> None:
     """Print a table for each way to be misheard."""
     options = parse_options()
     model = jasper.load(options.model, device="cpu")
-    rows, references = log_probs_of(model, options.manifest, None)
+    utterances = read_manifest(options.manifest)
+    rows = [model.recognize([read_utterance(one, model.sample_rate)])[0].log_probs for one in utterances]
+    references = [model.normalize(utterance.text) for utterance in utterances]
     spoken = [reference.split() for reference in references]
     with gzip.open(options.counts, "rt", encoding="utf-8") as file:
         ranks = {line.split()[0]: rank for rank, line in enumerate(file)}
