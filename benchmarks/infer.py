@@ -90,11 +90,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[st
 def measure_parts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The queue, the start of a process, and the share of what is not the network."""
     small, threads = folder / "small", options.threads
+    queued = (folder / "big", options.manifest, options.clips, threads)
     queue = {
-        way: [
-            run_script("infer_queue.py", folder / "big", options.manifest, options.clips, threads, way)
-            for _ in range(options.rounds)
-        ]
+        way: [run_script("infer_queue.py", *queued, way, "openvino", "int8") for _ in range(options.rounds)]
         for way in ("one by one", "together")
     }
     return {

@@ -1,4 +1,4 @@
-"""A folder, a manifest and a way in; seconds for clips of its durations, twice over, and texts out."""
+"""A folder, a manifest, a way, an engine in; seconds for clips of its durations, twice, and texts out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from jasper.model import Model
 
 def main() -> None:
     """Measure a queue, one by one as it comes or together as `jasper eval` batches it."""
-    folder, manifest, clips, threads, way = sys.argv[1:]
+    folder, manifest, clips, threads, way, engine, precision = sys.argv[1:]
     durations = read_table(manifest).durations
     durations = np.random.default_rng(0).permutation(durations)[: int(clips)]
-    model = jasper.load(Path(folder) / "model", engine="openvino", precision="int8", threads=int(threads))
+    model = jasper.load(Path(folder) / "model", engine=engine, precision=precision, threads=int(threads))
     order = np.arange(len(durations)) if way == "one by one" else np.argsort(-durations, kind="stable")
     batches = cut_batches(durations, order, 1 if way == "one by one" else BATCH_SIZE, BATCH_SECONDS)
     rows = [noise_clip(duration)[0][0] for duration in durations]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from jasper.config import EngineConfig
+from jasper.directory import WEIGHTS_FILE
 from jasper.errors import ModelError
 from jasper.types import FloatArray, IntArray
 
@@ -36,7 +37,7 @@ class BestPathEngine(Engine, Protocol):
         ...
 
 
-# name -> (module, function `(directory, settings) -> Engine`), as `auto` tries them (why: docs/results.md).
+# name -> (module, function `(directory, settings) -> Engine`), as `auto` tries them after its favourite.
 ENGINES: dict[str, tuple[str, str]] = {
     "openvino": ("jasper.engines.openvino", "load"),
     "onnx": ("jasper.engines.onnx", "load"),
@@ -54,12 +55,14 @@ PRECISIONS = {
 def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine:
     """Load a model directory into an engine.
 
-    `auto` is the first of `ENGINES` that is installed and has the precision; PyTorch comes first if a device
-    is asked for that is not the processor, or if there is an accelerator.
+    `auto` is the fastest that is installed and has the precision: PyTorch if a device is asked for that is
+    not the processor, or if there is an accelerator; ONNX Runtime in fp32, else OpenVINO (docs/results.md).
     """
     settings = settings or EngineConfig()
     missing: ImportError | None = None
     names = candidates(settings)
+    if settings.engine == "auto" and not _has_onnx(directory):
+        names.sort(key=lambda name: name == "onnx")  # of an exported directory only OpenVINO's graph is left
     for name in names:
         module, function = ENGINES[name]
         try:
@@ -79,12 +82,18 @@ def candidates(settings: EngineConfig) -> list[str]:
     able = [engine for engine in ENGINES if precision in PRECISIONS[engine]]
     if name == "auto":
         elsewhere = _has_accelerator() if settings.device == "auto" else settings.device != "cpu"
-        return sorted(able, key=lambda engine: (engine == "torch") != elsewhere)
+        fastest = "torch" if elsewhere else "onnx" if precision == "fp32" else "openvino"
+        return sorted(able, key=lambda engine: engine != fastest)
     if name not in ENGINES:
         raise ModelError(f"engine {name!r} is unknown; known are auto, {', '.join(ENGINES)}")
     if name not in able:
         raise ModelError(f"engine {name} computes no {precision}; take {', '.join(PRECISIONS[name])}")
     return [name]
+
+
+def _has_onnx(directory: Path) -> bool:
+    """Whether ONNX Runtime has something to run: weights, from which its graph is made, or a graph."""
+    return (directory / WEIGHTS_FILE).is_file() or any(directory.glob("model*.onnx"))
 
 
 def _has_accelerator() -> bool:

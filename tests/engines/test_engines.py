@@ -130,9 +130,9 @@ def test_auto_says_which_engine_it_took(directory, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
     command = [Path(sys.executable).with_name("jasper"), "transcribe", directory, tmp_path / "a.wav"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert "engine: openvino, fp32\n" in done.stderr
+    assert "engine: onnx, fp32\n" in done.stderr
     named = subprocess.run(
-        [*command, "--engine", "onnx"], capture_output=True, text=True, check=True, timeout=120
+        [*command, "--engine", "openvino"], capture_output=True, text=True, check=True, timeout=120
     )
     assert "engine:" not in named.stderr
     assert named.stdout == done.stdout
@@ -156,9 +156,9 @@ print(model.engine.name)
 @pytest.mark.parametrize(
     ("settings", "accelerator", "first"),
     [
-        ({}, False, "openvino"),
+        ({}, False, "onnx"),
         ({}, True, "torch"),
-        ({"device": "cpu"}, True, "openvino"),
+        ({"device": "cpu"}, True, "onnx"),
         ({"device": "cuda"}, False, "torch"),
         ({"precision": "int8"}, True, "openvino"),
         ({"engine": "onnx"}, True, "onnx"),
