@@ -15,8 +15,9 @@ from jasper.config import FeatureConfig
 from jasper.features import Float64, check_wave, num_frames
 from jasper.types import FloatArray
 
-CHUNKS = 2  # that a thread takes of a clip, one after the other
-LEAST_CHUNK, MOST_CHUNK = 4 * LANES, 16 * LANES  # frames: that are worth a thread; that caches hold
+# Frames that are worth a call, or a thread: those that ran a network turn round and round for a while in wait
+# for the next one, so that another thread would take the core of the one that called it.
+CHUNK = 32 * LANES
 # Where features are computed in single precision. Rounding leaves some 2^-24 of a frame's loudest sound in
 # all of its bands, so no band may be louder than LOUDEST, the least that the logarithm sees is to be far
 # more than the energy of that, and no band may be so constant that normalising makes its rounding large.
@@ -84,17 +85,15 @@ class CompiledFeatures:
     def _fill(self, wave: FloatArray, plan: Plan, log_mel: Float) -> None:
         """Fill log_mel (F, T or more) in chunks; a thread that is done with one takes the next."""
         frames = num_frames(self.config, wave.size)
-        share = -(-frames // (CHUNKS * self.threads * LANES)) * LANES
-        chunk = min(max(share, LEAST_CHUNK), MOST_CHUNK)
-        chunks = iter(range(0, frames, chunk))
+        chunks = iter(range(0, frames, CHUNK))
 
         def work() -> None:
             for first in chunks:
-                end = min(first + chunk, frames)
+                end = min(first + CHUNK, frames)
                 fill_energies(wave, first, end, plan, log_mel)
                 np.log(log_mel[:, first:end], out=log_mel[:, first:end])
 
-        others = [_pool().submit(work) for _ in range(min(self.threads, -(-frames // chunk)) - 1)]
+        others = [_pool().submit(work) for _ in range(min(self.threads, frames // CHUNK) - 1)]
         work()
         for other in others:
             if not other.cancel():  # one that has not begun is not waited for

@@ -55,10 +55,9 @@ def both(config: FeatureConfig, threads: int = 1) -> tuple[FeatureExtractor, Fea
 @given(
     config=configs,
     size=st.one_of(st.sampled_from(LENGTHS), st.integers(1, 20_000)),
-    threads=st.sampled_from([1, 3]),
 )
-def test_they_are_those_of_numpy(config, size, threads):
-    numpy, compiled = both(config, threads)
+def test_they_are_those_of_numpy(config, size):
+    numpy, compiled = both(config)
     expected = numpy.log_mel(noise(size))
     assert compiled.log_mel(noise(size)).shape == expected.shape
     np.testing.assert_allclose(compiled.log_mel(noise(size)), expected, rtol=0, atol=TOLERANCE)
@@ -89,13 +88,12 @@ def test_silence_and_speech_of_telephones_are_those_of_numpy(edges):
         np.testing.assert_allclose(compiled([wave])[0], numpy([wave])[0], rtol=0, atol=4e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("base", [FeatureConfig(), NEMO], ids=["nvidia", "nemo"])
-def test_speech_has_the_features_of_numpy_however_loud_it_is(speech, base, threads):
+def test_speech_has_the_features_of_numpy_however_loud_it_is(speech, base):
     """Wide band, and the band of telephones, where most of what is above 4 kHz is rounding."""
     wide = read_manifest(speech / "librispeech-test-clean-mini" / "test.jsonl")[:6]
     narrow = read_manifest(speech / "fsdd" / "dev.jsonl")[:100:20]
-    numpy, compiled = both(base, threads)
+    numpy, compiled = both(base)
     for utterance in (*wide, *narrow):
         wave = read_audio(utterance.path, 16000)
         for peak in (1e-4, 1e-2, 0.2, 1.0, 30.0):
@@ -151,7 +149,7 @@ def test_a_sample_that_is_not_finite_is_refused_wherever_it_is(config, place, va
 
 
 def test_a_clip_has_the_same_features_in_a_batch_and_in_threads():
-    waves = [noise(size) for size in (160, 50_000, 130_001)]
+    waves = [noise(size) for size in (160, 50_000, 1_100_001)]  # the last is worth three threads
     one, three = (both(FeatureConfig(), threads)[1] for threads in (1, 3))
     batch, lengths = three(waves)
     for row, wave, length in zip(batch, waves, lengths, strict=True):
@@ -209,7 +207,7 @@ def _child(extractor: FeatureExtractor, wave: np.ndarray, results: multiprocessi
 def test_a_process_that_was_forked_has_threads_of_its_own():
     """It waited for those of its parent for ever."""
     _, compiled = both(FeatureConfig(), threads=2)
-    wave = noise(200_000)
+    wave = noise(1_000_000)
     expected = compiled.log_mel(wave)
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
