@@ -1,6 +1,7 @@
 """A model and a manifest of clips in; what they lose when joined to long recordings, and the memory out.
 
-python benchmarks/long.py MODEL MANIFEST [--minutes 1 10 60] [--noise-db -60] [--hours 3] [--show]
+python benchmarks/long.py MODEL MANIFEST [--minutes 1 10 60] [--noise-db -60] [--on-steps] [--hours 3]
+    [--show]
 
 The clips are joined with pauses of 0.5 to 2 s into as many recordings of a length as hold all of them; the
 last is filled up with the first clips again. WER is of the whole text of a recording against the whole text
@@ -8,7 +9,8 @@ of its clips' references, summed over recordings; the clips' own is counted the 
 that are recognised alike in both. With --hours a process of its own transcribes a recording of that length.
 
 First come the clips one by one again, each a little later: a network whose step is 40 ms does not say the
-same of them, and a recording cannot be nearer to its clips than they are to themselves.
+same of them, and a recording cannot be nearer to its clips than they are to themselves. With --on-steps
+every clip begins on a whole step of its recording, so that what is left is what the cutting costs.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--noise-db", type=float, help="of noise in the pauses; without it they are silent")
     parser.add_argument("--hours", type=float, help="of a recording whose memory is measured")
     parser.add_argument("--show", action="store_true", help="the words that are further apart than 40 ms")
+    parser.add_argument("--on-steps", action="store_true", help="clips begin on the network's steps")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
@@ -84,11 +87,12 @@ def main() -> None:
         for wave in [read_audio(utterance.path, model.sample_rate)]
     ]
     level = 0.0 if arguments.noise_db is None else 10 ** (arguments.noise_db / 20)
+    grid = round(model.step_seconds * model.sample_rate) if arguments.on_steps else 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.flac"
-        _measure(model, clips, path, arguments.minutes, level, arguments.show)
+        _measure(model, clips, path, arguments.minutes, level, grid, arguments.show)
         if arguments.hours:
-            recording = next(_recordings(clips, arguments.hours * 3600, model.sample_rate))
+            recording = next(_recordings(clips, arguments.hours * 3600, model.sample_rate, grid))
             _write(path, recording, model.sample_rate, level)
             subprocess.run(
                 [sys.executable, __file__, arguments.model, "-", "--memory-of", str(path)], check=True
@@ -96,7 +100,7 @@ def main() -> None:
 
 
 def _measure(
-    model: Model, clips: list[Clip], path: Path, lengths: list[float], level: float, show: bool
+    model: Model, clips: list[Clip], path: Path, lengths: list[float], level: float, grid: int, show: bool
 ) -> None:
     print(
         "             files  clips  WER alone  joined  relative  words alike  in 40 ms  in 80 ms  × real time"
@@ -109,14 +113,17 @@ def _measure(
         _print(f"{1000 * delay:.0f} ms later", found, show)
     for minutes in lengths:
         found = []
-        for recording in _recordings(clips, minutes * 60, model.sample_rate):
+        for recording in _recordings(clips, minutes * 60, model.sample_rate, grid):
             _write(path, recording, model.sample_rate, level)
             found.append(_compare(model, path, recording))
         _print(f"{minutes:g} min", found, show)
 
 
-def _recordings(clips: list[Clip], seconds: float, rate: int) -> Iterator[Recording]:
-    """Clips in order, each with the samples of the pause after it, until every clip was in a recording."""
+def _recordings(clips: list[Clip], seconds: float, rate: int, grid: int) -> Iterator[Recording]:
+    """Clips in order, each with the samples of the pause after it, until every clip was in a recording.
+
+    All begin on a multiple of `grid` samples.
+    """
     rng, joined, samples = np.random.default_rng(0), Recording(), 0
     for index, clip in enumerate(cycle(clips)):
         if samples >= seconds * rate:
@@ -124,7 +131,8 @@ def _recordings(clips: list[Clip], seconds: float, rate: int) -> Iterator[Record
             joined, samples = Recording(), 0
             if index >= len(clips):
                 return
-        joined.append((clip, round(rng.uniform(*PAUSE_S) * rate)))
+        pause = round(rng.uniform(*PAUSE_S) * rate)
+        joined.append((clip, pause + -(clip.wave.size + pause) % grid))
         samples += clip.wave.size + joined[-1][1]
 
 

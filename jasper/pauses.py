@@ -80,8 +80,9 @@ def cut_windows(
 
     A window ends at the first `utterance_pause`, or at the longest pause before it grows longer than
     `longest`; no more than `margin` of silence stays at its ends. Where there is no pause, the next window
-    begins `overlap` before its end, a multiple of `grid` samples after its beginning. What is silent or of
-    one loudness for seconds is in no window. A recording no longer than `longest` that has sound is one.
+    begins `overlap` before its end. All begin at a multiple of `grid` samples: with a network's step for it,
+    sound is seen in the same steps wherever the recording was cut before it. What is silent or of one
+    loudness for seconds is in no window. A recording no longer than `longest` that has sound is one.
     """
     cutter = _Cutter(sample_rate, cutting, grid)
     for block in blocks:
@@ -125,17 +126,21 @@ class _Cutter:
             self._drop(view.size if last else (len(is_quiet) - kept) * self.frame)
             return
         cut = find_cut(is_quiet, self.cutting, self.joined, last)
-        begin, end = cut.begin * self.frame, min(cut.end * self.frame, view.size)
+        begin, end = self._on_grid(cut.begin * self.frame), min(cut.end * self.frame, view.size)
         yield Window(self.start + begin, view[begin:end].copy(), self.joined)
         if cut.joined:
-            kept = end - begin - _frames(self.cutting.overlap) * self.frame
-            end = begin + kept // self.grid * self.grid
+            end -= _frames(self.cutting.overlap) * self.frame
         self.joined = cut.joined
         self._drop(end)
 
     def _drop(self, num_samples: int) -> None:
+        if num_samples < self.wave.size:
+            num_samples = self._on_grid(num_samples)
         self.wave = self.wave[num_samples:].copy()
         self.start += num_samples
+
+    def _on_grid(self, num_samples: int) -> int:
+        return num_samples // self.grid * self.grid
 
 
 def find_cut(is_quiet: BoolArray, cutting: Cutting, joined: bool, last: bool) -> Cut:

@@ -64,6 +64,20 @@ def test_where_there_is_no_pause_windows_overlap_on_the_grid():
     assert found[-1].start + found[-1].wave.size == wave.size
 
 
+def test_a_recording_cut_elsewhere_is_cut_alike_from_there_on_the_grid():
+    grid = 320
+    parts = [speech(3), silence(1.013), speech(9), silence(0.307), speech(2), silence(4.111), speech(1)]
+    later = 7 * grid + RATE * 30 // grid * grid  # samples of other sound before the same
+    before = [speech(4, seed=2), silence(2)]
+    wave = np.concatenate([*before, silence((later - 6 * RATE) / RATE), *parts])
+    found, alone = windows(wave, grid=grid), windows(*parts, grid=grid)
+    assert all(window.start % grid == 0 for window in [*found, *alone])
+    assert len(alone) > 3
+    for one, other in zip(found[-len(alone) + 1 :], alone[1:], strict=True):  # the first has no margin alone
+        assert (one.start - later, one.joined) == (other.start, other.joined)
+        np.testing.assert_array_equal(one.wave, other.wave)
+
+
 @pytest.mark.parametrize("block", [1, 997, RATE * 60])
 def test_windows_do_not_depend_on_the_blocks(block):
     parts = [speech(3), silence(1), speech(9), silence(0.3), speech(2), silence(4), speech(1)]
