@@ -19,7 +19,7 @@ LEAST = 1e-6  # confidences are taken between this and 1 minus this
 NUM_BINS = 10
 NUM_STEPS = 50  # of Newton's method, which needs about ten
 TOLERANCE = 1e-9
-PRIOR = 1e-3  # pulls scale and shift to 1 and 0, for words that are all right or all wrong
+PRIOR = 1.0  # pulls scale and shift to 1 and 0 where words are few, or all right, or all wrong
 
 
 class Bin(NamedTuple):
@@ -61,7 +61,10 @@ def expected_error(confidences: RealArray, right: BoolArray) -> float:
 
 
 def fit(confidences: RealArray, right: BoolArray) -> tuple[float, float]:
-    """The scale and shift that make right words (N,) likeliest: logistic regression by Newton's method."""
+    """The scale and shift that make right words (N,) likeliest: logistic regression by Newton's method.
+
+    A normal prior of deviation 1 / √PRIOR keeps words that are all right from making any word sure.
+    """
     inputs = np.stack([_logits(confidences), np.ones(len(confidences))], axis=1)
     start = weights = np.array([1.0, 0.0])
 

@@ -400,10 +400,12 @@ class TrainConfig(Section):
     checkpoint_steps: PositiveInt | None = None  # default: at every evaluation
     keep: PositiveInt = 3  # checkpoints
     samples: Count = 3  # hypotheses logged at each evaluation
+    calibrate: bool = True  # the best model, on dev, when training has ended
 
 
 class CalibrationConfig(Section):
-    """What a model directory may hold in `calibration.yaml`: measured on speech by `jasper calibrate --save`.
+    """What a model directory may hold in `calibration.yaml`: measured on speech, at a training's end or by
+    `jasper calibrate --save`.
 
     It is of the weights beside it, so it lies apart from the configuration, which other weights can share.
     """

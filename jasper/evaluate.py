@@ -71,16 +71,18 @@ def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | No
 
 
 class Judgement(NamedTuple):
-    """What a model makes of the words of utterances, (N,) each."""
+    """What a model makes of the words of utterances, (N,) each, and of utterances with a right one (M,)."""
 
     confidences: NDArray[np.float64]
     right: NDArray[np.bool_]
     evidence: NDArray[np.float64]  # nats (`nonspeech.evidence`) between a word's start and its end
+    utterances: NDArray[np.float64]  # nats of each
 
     def fit(self) -> CalibrationConfig:
         """The calibration that these words give the model: its confidences true, and its speech kept."""
         return CalibrationConfig(
-            evidence=least_evidence(self.evidence[self.right]), confidence=fit(self.confidences, self.right)
+            evidence=least_evidence(self.evidence[self.right], self.utterances),
+            confidence=fit(self.confidences, self.right),
         )
 
 
@@ -89,16 +91,26 @@ def judge_words(model: Model, utterances: Sequence[Utterance], *, channel: int |
     confidences: list[float] = []
     right: list[bool] = []
     nats: list[float] = []
+    utterance_nats: list[float] = []
+    blank, seconds = model.tokenizer.blank, model.step_seconds
     for index, recognition in recognize_utterances(model, utterances, channel=channel):
         words, log_probs = model.words(recognition), recognition.log_probs
         reference = model.normalize(utterances[index].text).split()
         edits = align(reference, [word.text for word in words])
-        right += [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
+        equal = [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
+        right += equal
         confidences += [word.confidence for word in words]
         for word in words:
-            first, last = round(word.start / model.step_seconds), round(word.end / model.step_seconds)
-            nats.append(evidence(log_probs[first:last], model.tokenizer.blank, model.step_seconds))
-    return Judgement(np.array(confidences, np.float64), np.array(right, np.bool_), np.array(nats, np.float64))
+            first, last = round(word.start / seconds), round(word.end / seconds)
+            nats.append(evidence(log_probs[first:last], blank, seconds))
+        if any(equal):
+            utterance_nats.append(evidence(log_probs, blank, seconds))
+    return Judgement(
+        np.array(confidences, np.float64),
+        np.array(right, np.bool_),
+        np.array(nats, np.float64),
+        np.array(utterance_nats, np.float64),
+    )
 
 
 def score_texts(model: Model, utterances: Sequence[Utterance], texts: Sequence[str]) -> Score:

@@ -13,7 +13,11 @@ from jasper.types import FloatArray, Hypothesis, IntArray, Search
 UNSURE = 0.5
 UNSURE_S = 3.0
 ALMOST_NEVER = -20.0  # natural log of the probability of a label where nothing is said
-LOST = 0.02  # share of right words that may have less evidence than is asked for
+# Shares that may have less evidence than is asked for: of right words, each by itself, and of utterances in
+# which a word was heard rightly.
+LOST = 0.02
+LOST_UTTERANCES = 0.002
+FEWEST_WORDS = round(1 / LOST)  # that say something of such a share
 EVIDENCE_S = 0.2  # a letter or two: longer ones add up what noise has, shorter ones are one label
 
 
@@ -45,13 +49,19 @@ def evidence(log_probs: FloatArray, blank: int, step_seconds: float) -> float:
     return float(np.convolve(above, np.ones(width), mode="valid").max())
 
 
-def least_evidence(words: NDArray[np.float64]) -> float:
-    """The nats to ask of an utterance, from the `evidence` (N,) of right words, each by itself.
+def least_evidence(words: NDArray[np.float64], utterances: NDArray[np.float64]) -> float:
+    """The nats to ask of an utterance, from the `evidence` (N,) of right words, each by itself, and (M,) of
+    the utterances that they are in.
 
-    All but LOST of the words have so many alone: that bounds what is lost where a word is all that is said,
-    and where there are more, one is enough. Fewer than 1 / LOST words say nothing of such a share: 0.
+    All but LOST of the words have so many alone, which bounds what is lost where a word is all that is said:
+    where there are more, one is enough. And all but LOST_UTTERANCES of the utterances have so many, so that
+    single words cost next to nothing where they are what the model is for. 0 where there are fewer
+    than FEWEST_WORDS.
     """
-    return float(np.quantile(words, LOST, method="lower")) if len(words) * LOST >= 1 else 0.0
+    if len(words) < FEWEST_WORDS:
+        return 0.0
+    of_words = np.quantile(words, LOST, method="lower")
+    return float(min(of_words, np.quantile(utterances, LOST_UTTERANCES, method="lower")))
 
 
 class EvidentSearch:

@@ -38,9 +38,16 @@ def test_evidence_is_of_the_likeliest_fifth_of_a_second():
 
 def test_what_is_asked_for_keeps_98_of_100_right_words_and_needs_as_many_as_that_says_something_of():
     words = np.random.default_rng(0).permutation(np.arange(1.0, 201.0))
-    assert (words < least_evidence(words)).sum() == 3  # the 2 % lie between the fourth and the fifth
-    assert least_evidence(words[:50]) == words[:50].min()
-    assert least_evidence(words[:49]) == least_evidence(words[:0]) == 0.0
+    many = words + 100.0
+    assert (words < least_evidence(words, many)).sum() == 3  # the 2 % lie between the fourth and the fifth
+    assert least_evidence(words[:50], many) == words[:50].min()
+    assert least_evidence(words[:49], many) == least_evidence(words[:0], words[:0]) == 0.0
+
+
+def test_it_keeps_998_of_1000_utterances_so_that_words_that_stand_alone_are_not_lost():
+    words = np.random.default_rng(0).permutation(np.arange(1.0, 1001.0))
+    assert (words < least_evidence(words, words)).sum() == 1  # the 2 ‰ lie between the second and the third
+    assert least_evidence(words[:400], words[:400]) == words[:400].min()
 
 
 def test_a_search_finds_nothing_in_rows_without_evidence_and_the_same_in_others():

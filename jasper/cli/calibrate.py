@@ -30,9 +30,9 @@ def calibrate(
 ) -> None:
     """Compare the confidence of words with how many are right, and fit what makes them agree.
 
-    Fit on a development set, with the search that will be used; measure by running it on another. With --save
-    the model's confidences are repaired, and it gives no text where it is nowhere as sure that anything is
-    said as it is of nearly all words that it hears rightly.
+    A training does so on its dev set when it ends. Fit on a development set, with the search that will be
+    used; measure by running it on another. With --save the model's confidences are repaired, and it gives no
+    text where it is nowhere as sure that anything is said as it is of nearly all words that it hears rightly.
     """
     from jasper import figures, report
     from jasper.bundle import read_calibration, write_calibration
@@ -87,9 +87,9 @@ def calibrate(
 
 
 def _evidence_line(evidence: float) -> str:
-    from jasper.nonspeech import LOST
+    from jasper.nonspeech import FEWEST_WORDS, LOST, LOST_UTTERANCES
 
     if not evidence:
-        return f"--evidence 0: fewer than {1 / LOST:.0f} words are right, or the model is sure of none"
-    share = f"{1 - LOST:.0%} of right words"
+        return f"--evidence 0: fewer than {FEWEST_WORDS} words are right, or the model is sure of none"
+    share = f"{1 - LOST:.0%} of right words, and {1 - LOST_UTTERANCES:.1%} of utterances with one,"
     return f"{share} have labels {evidence:.2f} nats likelier than blanks: --evidence {evidence:.2f}"

@@ -44,7 +44,7 @@ class SearchOptions:
         float | None,
         typer.Option(
             help="Nats by which labels must somewhere be likelier than silence, or nothing is said, as in "
-            "noise; default: what `jasper calibrate --save` found for the model, without it 0."
+            "noise; default: what the model keeps (`jasper calibrate`)."
         ),
     ] = None
     decode: Annotated[

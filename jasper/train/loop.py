@@ -8,6 +8,7 @@ from pathlib import Path
 from jasper.config import Config
 from jasper.errors import AudioError, TrainingError
 from jasper.train.backend import backend_of
+from jasper.train.calibrate import calibrate_best
 from jasper.train.feed import steps_to_come
 from jasper.train.log import Listener
 from jasper.train.monitor import Made
@@ -34,12 +35,12 @@ def train(config: Config, *, resume: bool = True, listener: Listener | None = No
     `listener` is given each row of the log as it is written, after those that a resumed run has already.
 
     Started by torchrun it is one of several ranks that train one network together. Leaves in
-    `config.train.out` `best/` (the lowest dev WER) and `last/`, both model directories, `checkpoints/`,
-    `log.jsonl`, `tensorboard/`, `config.yaml`, `run.json` and `refused.jsonl`. Raises ConfigError,
-    ManifestError, CheckpointError, AudioError, TrainingError or RankError; what was done before stays. The
-    first SIGINT, SIGTERM or SIGUSR1, to whichever rank, writes a checkpoint after the step at hand, or at
-    once where one rank waits for data or scores on dev, and raises Interrupted on all; a second one raises it
-    without.
+    `config.train.out` `best/` (the lowest dev WER, calibrated on dev at the end) and `last/`, both model
+    directories, `checkpoints/`, `log.jsonl`, `tensorboard/`, `config.yaml`, `run.json` and `refused.jsonl`.
+    Raises ConfigError, ManifestError, CheckpointError, AudioError, TrainingError or RankError; what was done
+    before stays. The first SIGINT, SIGTERM or SIGUSR1, to whichever rank, writes a checkpoint after the step
+    at hand, or at once where one rank waits for data or scores on dev, and raises Interrupted on all; a
+    second one raises it without.
     """
     with backend_of(config).start_ranks(config.train.device) as ranks:
         run = Run(config, resume, ranks, listener)
@@ -56,6 +57,9 @@ def train(config: Config, *, resume: bool = True, listener: Listener | None = No
                 run.save()
                 raise
             run.save_model("last")
+            if ranks.main and config.train.calibrate:
+                with stop.wait():
+                    calibrate_best(run.config, run.dev, run.monitor.say)
     return TrainResult(run.directory.path, run.step, run.best)
 
 
