@@ -7,10 +7,11 @@ weights at once.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
-from mindspore import Parameter, Tensor, context, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
+
+from jasper.mindspore.device import on_cpu
+from jasper.types import FloatArray
 
 
 class Convolution(nn.Cell):
@@ -28,7 +29,7 @@ class Convolution(nn.Cell):
         """`separable`: each channel by itself."""
         super().__init__()
         # Of a separable one even the reference code is faster than all that was tried in its place.
-        self.turned = context.get_context("device_target") == "CPU" and not separable
+        self.turned = on_cpu() and not separable
         shape = (filters, 1 if separable else width, kernel)
         self.weight = Parameter(Tensor(np.zeros(shape[::-1] if self.turned else shape, np.float32)))
         self.bias = Parameter(Tensor(np.zeros(filters, np.float32))) if bias else None
@@ -56,13 +57,14 @@ class Convolution(nn.Cell):
 class _Product(nn.Cell):
     """A convolution as one matrix product, and its two gradients as one each.
 
-    Autograd would scatter the gradient of every tap by itself: the backward pass takes twice as long.
+    Autograd would scatter the gradient of every tap by itself: the backward pass takes twice as long. In
+    training NumPy lays the windows out; only inference, which is exported as a graph, asks MindSpore to.
     """
 
     def __init__(self, kernel: int, stride: int, dilation: int, before: int) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        self.padding = before
+        self.before, self.after = before, (kernel - 1) * dilation - before
         self.pointwise = kernel == stride == 1
         self.weight_gradient = ops.MatMul(transpose_a=True)
         self.input_gradient = ops.MatMul(transpose_b=True)
@@ -77,9 +79,8 @@ class _Product(nn.Cell):
         """Gradients of x and weight. Each step of x was seen by `kernel` steps of the output at most."""
         width, filters = weight.shape[1], weight.shape[2]
         grad_weight = self.weight_gradient(self._seen(x), dout.reshape(-1, filters)).reshape(weight.shape)
-        # By (C, k, filters), row by row: a gather copies whole rows.
-        row = ops.arange(width).reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * width
-        by_input = ops.gather(weight.reshape(-1, filters), row.reshape(-1), 0).reshape(width, -1)
+        # By (C, k, filters), the last tap first, as `_seeing` has them: whole rows are copied.
+        by_input = _tensor(weight.asnumpy()[::-1].swapaxes(0, 1)).reshape(width, -1)
         grad_x = self.input_gradient(self._seeing(dout, x.shape[1]), by_input)
         return grad_x.reshape(x.shape), grad_weight
 
@@ -88,44 +89,35 @@ class _Product(nn.Cell):
         if self.pointwise:
             return x.reshape(-1, x.shape[2])
         if self.training:
-            return self._gather(
-                x, _places_seen(x.shape[1], self.kernel, self.stride, self.dilation, self.padding)
-            )
-        steps = x.shape[1]
-        first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.padding
-        place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
-        there = ops.logical_and(place >= 0, place < steps)
-        return self._gather(x, ops.where(there, place, ops.full_like(place, steps)))
+            padded = np.pad(x.asnumpy(), ((0, 0), (self.before, self.after), (0, 0)))
+            return self._windows(padded, self.stride)
+        return self._gathered(x)
 
     def _seeing(self, grad: Tensor, steps: int) -> Tensor:
         """The gradients (B, T', filters) of what sees each of the steps of x: (B T, k filters)."""
+        rows, _, filters = grad.shape
         if self.pointwise:
-            return grad.reshape(-1, grad.shape[2])
-        places = _places_seeing(steps, self.kernel, self.stride, self.dilation, self.padding)
-        return self._gather(grad, places)
+            return grad.reshape(-1, filters)
+        padded = np.zeros((rows, self.after + steps + self.before, filters), grad.asnumpy().dtype)
+        padded[:, self.after : self.after + steps : self.stride] = grad.asnumpy()
+        return self._windows(padded, 1)
 
-    def _gather(self, x: Tensor, place: Tensor) -> Tensor:
-        """Rows of x (B, T, C) at places (N, k), zeros at place T: (B N, k C)."""
-        width = x.shape[2]
-        x = ops.cat((x, ops.zeros((x.shape[0], 1, width), x.dtype)), 1)
+    def _windows(self, padded: FloatArray, stride: int) -> Tensor:
+        """What the taps see of padded (B, N, C), in a row for every `stride`-th place: (…, k C)."""
+        span = (self.kernel - 1) * self.dilation + 1
+        windows = np.lib.stride_tricks.sliding_window_view(padded, span, 1)[:, ::stride, :, :: self.dilation]
+        return _tensor(windows.swapaxes(2, 3)).reshape(-1, self.kernel * padded.shape[2])
+
+    def _gathered(self, x: Tensor) -> Tensor:
+        """`_seen` by MindSpore's operations, for a T that its graph does not know."""
+        rows, steps, width = x.shape
+        first = ops.arange((steps - 1) // self.stride + 1) * self.stride - self.before
+        place = first.reshape(-1, 1) + ops.arange(self.kernel).reshape(1, -1) * self.dilation
+        there = ops.logical_and(place >= 0, place < steps)
+        place = ops.where(there, place, ops.full_like(place, steps))
+        x = ops.cat((x, ops.zeros((rows, 1, width), x.dtype)), 1)
         return ops.gather(x, place, 1).reshape(-1, self.kernel * width)
 
 
-# Operators on so few numbers take as long to call as a small convolution takes to compute. An exported graph
-# has them all the same, for lengths that it does not know.
-@lru_cache(maxsize=4096)
-def _places_seen(steps: int, kernel: int, stride: int, dilation: int, before: int) -> Tensor:
-    """Which of so many steps the taps of each output step see (T', k); `steps` beyond the ends."""
-    first = np.arange(0, steps, stride) - before
-    place = first[:, None] + np.arange(kernel) * dilation
-    return Tensor(np.where((place >= 0) & (place < steps), place, steps))
-
-
-@lru_cache(maxsize=4096)
-def _places_seeing(steps: int, kernel: int, stride: int, dilation: int, before: int) -> Tensor:
-    """Which output steps see each of so many steps (T, k); T' for a tap with which none does."""
-    num_outputs = -(-steps // stride)
-    shift = np.arange(steps)[:, None] + before - np.arange(kernel) * dilation
-    place = shift // stride
-    there = (place >= 0) & (place < num_outputs) & (shift % stride == 0)
-    return Tensor(np.where(there, place, num_outputs))
+def _tensor(array: FloatArray) -> Tensor:
+    return Tensor.from_numpy(np.ascontiguousarray(array))

@@ -9,6 +9,11 @@ from jasper.errors import ConfigError
 _TARGETS = {"cpu": "CPU", "ascend": "Ascend", "npu": "Ascend"}
 
 
+def on_cpu() -> bool:
+    """Whether tensors are in the host's memory: `asnumpy` is then the tensor itself, not a copy."""
+    return bool(mindspore.get_context("device_target") == "CPU")
+
+
 def use_device(name: str) -> str:
     """Choose cpu or ascend (npu is the same), or with auto the one that is there; returns MindSpore's name.
 

@@ -7,10 +7,12 @@ arguments between them.
 
 from __future__ import annotations
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from jasper.config import BlockConfig, NetworkConfig, wired
 from jasper.mindspore.convolution import Convolution
+from jasper.mindspore.device import on_cpu
 from jasper.mindspore.normalization import BatchNorm
 
 
@@ -34,12 +36,14 @@ class Jasper(nn.Cell):
         log_probs are natural logarithms in float32; past a row's length they mean nothing.
         """
         x = features.swapaxes(1, 2)
-        x = x * valid_mask(lengths, x).astype(x.dtype)
+        valid = valid_steps(lengths, x)
+        x = x * valid.astype(x.dtype)
         dense_inputs: tuple[Tensor, ...] = ()
         for block in self.blocks:
             if block.residual == "dense":
                 dense_inputs = (*dense_inputs, x)
-            x, lengths = block(x, lengths, dense_inputs if block.residual == "dense" else (x,))
+            sources = dense_inputs if block.residual == "dense" else (x,)
+            x, lengths, valid = block(x, lengths, valid, sources)
         return ops.log_softmax(self.head(x).astype("float32"), -1), lengths
 
 
@@ -61,31 +65,31 @@ class Block(nn.Cell):
         self.excitation = SqueezeExcitation(config.filters, config.squeeze) if config.squeeze else None
         self.dropout = config.dropout
 
-    def construct(self, x: Tensor, lengths: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def construct(
+        self, x: Tensor, lengths: Tensor, valid: Tensor, sources: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Map x (B, T, C), zero past `lengths`, to (B, T', filters), zero past the lengths that are returned.
 
-        `sources` are the residual's inputs, x the last of them; without a residual they are not read.
+        `valid` are the `valid_steps` of x; those of what is returned come with it. `sources` are the
+        residual's inputs, x the last of them; without a residual they are not read.
         """
         last = len(self.convs) - 1
-        mask = valid_mask(lengths, x)
         for index in range(last):
-            x = self._activate(self.norms[index](self.convs[index](x)), mask, x)
+            x = self._activate(self.norms[index](self.convs[index](x)), valid, x)
         y = self.norms[last](self.convs[last](x))
-        lengths = (lengths - 1) // self.stride + 1  # BlockConfig.num_steps, for kernels are odd
-        mask = valid_mask(lengths, y)
+        if self.stride > 1:
+            lengths = (lengths - 1) // self.stride + 1  # BlockConfig.num_steps, for kernels are odd
+            valid = valid_steps(lengths, y)
         if self.excitation is not None:
-            y = self.excitation(y, mask)
+            y = self.excitation(y, valid)
         for index in range(len(self.residual_convs)):
             y = y + self.residual_norms[index](self.residual_convs[index](sources[index]))
-        return self._activate(y, mask, x), lengths
+        return self._activate(y, valid, x), lengths, valid
 
-    def _activate(self, y: Tensor, mask: Tensor, x: Tensor) -> Tensor:
+    def _activate(self, y: Tensor, valid: Tensor, x: Tensor) -> Tensor:
         """ReLU, dropout and mask of y, in the type of x."""
-        valid = mask.astype(y.dtype)
         if self.training and self.dropout > 0:
-            # Not nn.Dropout: on a CPU `set_seed` does not make that repeatable.
-            kept = (ops.rand(y.shape) >= self.dropout).astype(y.dtype)
-            return (ops.relu(y) * (valid / (1 - self.dropout)) * kept).astype(x.dtype)
+            valid = drop(valid, y.shape[2], self.dropout)
         return (ops.relu(y) * valid).astype(x.dtype)
 
 
@@ -97,18 +101,30 @@ class SqueezeExcitation(nn.Cell):
         self.squeeze = nn.Dense(width, width // reduction, has_bias=False)
         self.excite = nn.Dense(width // reduction, width, has_bias=False)
 
-    def construct(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Scale x (B, T, C); `mask` (B, T, 1) is true at valid steps."""
-        valid = mask.astype(x.dtype)
+    def construct(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Scale x (B, T, C), float32; `valid` are its `valid_steps`."""
         mean = (x * valid).sum(1) / ops.maximum(valid.sum(1), 1)
         scale = ops.sigmoid(self.excite(ops.relu(self.squeeze(mean))))
         return x * scale.reshape(x.shape[0], 1, x.shape[2])
 
 
-def valid_mask(lengths: Tensor, x: Tensor) -> Tensor:
-    """True at the valid steps (B, T, 1) of each row of x (B, T, C)."""
+def valid_steps(lengths: Tensor, x: Tensor) -> Tensor:
+    """1 at the valid steps of each row of x (B, T, C) and 0 past them: (B, T, 1), float32."""
     valid = ops.arange(x.shape[1]).reshape(1, -1) < lengths.reshape(-1, 1)
-    return valid.reshape(x.shape[0], x.shape[1], 1)
+    return valid.astype("float32").reshape(x.shape[0], x.shape[1], 1)
+
+
+def drop(valid: Tensor, width: int, dropout: float) -> Tensor:
+    """Dropout's factors (B, T, width) for the steps `valid` (B, T, 1), from the seed of `mindspore.set_seed`.
+
+    Not nn.Dropout: on a CPU that seed does not make it repeatable.
+    """
+    rows, steps, _ = valid.shape
+    if not on_cpu():
+        return valid / (1 - dropout) * (ops.rand((rows, steps, width)) >= dropout).astype(valid.dtype)
+    rng = np.random.default_rng(np.random.randint(1 << 31))
+    kept = rng.random((rows, steps, width), np.float32) >= dropout
+    return Tensor.from_numpy(kept * (valid.asnumpy() / np.float32(1 - dropout)))
 
 
 def _convolution(config: BlockConfig, width: int, stride: int) -> nn.Cell:

@@ -11,6 +11,8 @@ from jasper.config import BlockConfig, ModelConfig, NetworkConfig
 from jasper.errors import ConfigError, ModelError
 from jasper.mindspore.convolution import Convolution
 from jasper.mindspore.device import use_device
+from jasper.mindspore.network import drop
+from jasper.mindspore.normalization import BatchNorm
 from jasper.mindspore.weights import build_network, load_weights, network_weights
 from jasper.nn import weights as torch_weights
 
@@ -87,11 +89,13 @@ def test_names_shapes_and_order_are_pytorchs(kind):
         (1, 1, False, 0), (2, 1, False, 1), (2, 1, True, 1),
     ],
 )  # fmt: skip
-def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable, future):
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable, future, training):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((2, 31, 6), dtype=np.float32)
     filters = 6 if separable else 4
     conv = Convolution(6, filters, 5, stride=stride, dilation=dilation, separable=separable, future=future)
+    conv.set_train(training)
     weight = rng.standard_normal((filters, 1 if separable else 6, 5), dtype=np.float32)
     conv.weight.set_data(Tensor(weight.T.copy() if conv.turned else weight))
     x_torch, w_torch = torch.from_numpy(x).requires_grad_(), torch.from_numpy(weight).requires_grad_()
@@ -108,6 +112,42 @@ def test_gradients_of_a_convolution_are_pytorchs(stride, dilation, separable, fu
     assert np.abs(grad_x.asnumpy() - x_torch.grad.numpy()).max() < 1e-4
     grad_weight = grad_weight.asnumpy().T if conv.turned else grad_weight.asnumpy()
     assert np.abs(grad_weight - w_torch.grad.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_batch_norm_in_training_is_pytorchs(rows):
+    rng = np.random.default_rng(2)
+    x = 3 * rng.standard_normal((rows, 50, 7), dtype=np.float32) + 2
+    ours, theirs = BatchNorm(7, 1e-3, 0.1).set_train(), torch.nn.BatchNorm1d(7, 1e-3, 0.1)
+    for name in ("weight", "bias"):
+        value = rng.standard_normal(7, dtype=np.float32)
+        getattr(ours, name).set_data(Tensor(value))
+        getattr(theirs, name).data = torch.from_numpy(value)
+    x_torch = torch.from_numpy(x).requires_grad_()
+    theirs(x_torch.transpose(1, 2)).sin().sum().backward()
+
+    def loss(x):
+        return ours(x).sin().sum()
+
+    grad_x, grads = mindspore.grad(loss, 0, ours.trainable_params())(Tensor(x))
+    assert np.abs(grad_x.asnumpy() - x_torch.grad.numpy()).max() < 1e-5
+    for name, grad in zip(("weight", "bias"), grads, strict=True):
+        assert np.abs(grad.asnumpy() - getattr(theirs, name).grad.numpy()).max() < 1e-4
+    for name in ("running_mean", "running_var"):  # moved once
+        assert np.abs(getattr(ours, name).asnumpy() - getattr(theirs, name).numpy()).max() < 1e-5
+
+
+def test_dropout_drops_so_many_by_the_seed_and_none_past_the_lengths():
+    valid = Tensor(np.array([1, 1, 1, 0], np.float32).reshape(1, 4, 1))
+    found = []
+    for seed in (1, 1, 2):
+        mindspore.set_seed(seed)
+        found.append(drop(valid, 5000, 0.25).asnumpy())
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+    assert np.unique(found[0][0, :3]) == pytest.approx([0, 4 / 3])
+    assert (found[0][0, :3] == 0).mean() == pytest.approx(0.25, abs=0.02)
+    assert not found[0][0, 3].any()
 
 
 def test_weights_that_do_not_fit_are_named():

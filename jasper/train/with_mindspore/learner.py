@@ -7,7 +7,7 @@ from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import ParameterTuple, Tensor, ops
+from mindspore import ParameterTuple, Tensor
 
 from jasper.bundle import Weights
 from jasper.config import AdaptConfig, Config
@@ -17,10 +17,12 @@ from jasper.errors import CheckpointError, ConfigError, ModelError
 from jasper.features import num_frames
 from jasper.mindspore.weights import build_network, initial_weights, load_weights, network_weights
 from jasper.train.start import Start, start_weights
+from jasper.train.with_mindspore import many
 from jasper.train.with_mindspore.loss import ctc_losses
 from jasper.train.with_mindspore.optimizers import OPTIMIZERS
 from jasper.train.with_mindspore.ranks import Ranks
 from jasper.train.with_mindspore.scale import LossScale
+from jasper.train.with_mindspore.statistics import NormStatistics
 from jasper.types import FloatArray
 
 _PRECISIONS = {
@@ -56,7 +58,8 @@ class Learner:
         self.parameters = ParameterTuple(self.network.trainable_params())
         self.optimizer = OPTIMIZERS[config.optimizer.name](self.parameters, config.optimizer)
         self.scale = LossScale(enabled=self.precision == mindspore.float16)
-        self.statistics = [p for p in self.network.get_parameters() if not p.requires_grad]
+        self.statistics = NormStatistics([p for p in self.network.get_parameters() if not p.requires_grad])
+        self._own, self._theirs = (list(net.get_parameters()) for net in (self.average, self.network))
         self._gradient = mindspore.value_and_grad(self._loss, None, self.parameters, has_aux=True)
 
     def seed(self, step: int, index: int) -> None:
@@ -81,8 +84,7 @@ class Learner:
     def follow(self, step: int) -> None:
         """Move the average after step `step`, counted from 1. Young averages follow faster."""
         decay = min(self.config.train.ema, (1 + step) / (10 + step))
-        for own, theirs in zip(self.average.get_parameters(), self.network.get_parameters(), strict=True):
-            ops.assign(own, ops.lerp(own, theirs, 1 - decay))
+        many.follow(self._own, self._theirs, 1 - decay)
 
     def average_weights(self) -> Weights:
         """The averaged network's, as a model directory keeps them."""

@@ -10,6 +10,7 @@ from mindspore import Tensor, ops
 
 from jasper.data.dataset import Batch
 from jasper.train.tally import Tally
+from jasper.train.with_mindspore import many
 from jasper.train.with_mindspore.learner import Learner
 from jasper.train.with_mindspore.ranks import Ranks
 
@@ -39,7 +40,7 @@ def train_step(
     """
     if not tally.num_utterances:
         return Outcome(math.nan, 0.0)
-    before = [value.copy() for value in learner.statistics]
+    learner.statistics.begin_step()
     total: list[Tensor] = []  # the gradient, and how far the statistics move
     losses: list[float] = []
     filled = [(index, batch) for index, batch in enumerate(batches) if len(batch)]
@@ -47,34 +48,23 @@ def train_step(
         learner.seed(step, index * ranks.world_size + ranks.rank)
         own, grads = learner.gradient(batch, tally.num_utterances)
         losses += own.asnumpy().tolist()
-        part = [*grads, *(new - old for new, old in zip(learner.statistics, before, strict=True))]
+        part = [*grads, learner.statistics.take_move()]
         total = [one + other for one, other in zip(total, part, strict=True)] if total else part
-        _assign(learner.statistics, before)
     if not total:  # other ranks have utterances
-        total = [ops.zeros_like(value) for value in (*learner.parameters, *before)]
-    summed = ranks.sum_tensors(total)
-    grads = summed[: len(learner.parameters)]
-    if learner.scale.enabled:
-        grads = [grad / learner.scale.value for grad in grads]
+        nothing = [ops.zeros_like(value) for value in learner.parameters]
+        total = [*nothing, learner.statistics.take_move()]
+    *grads, move = ranks.sum_tensors(total)
+    grads = many.scaled(grads, 1 / learner.scale.value)
     loss = ranks.sum([sum(losses)])[0] / tally.num_utterances
-    squares = ops.stack([(grad * grad).sum() for grad in grads])
-    norm = math.sqrt(float(squares.sum()))
+    norm = many.norm(grads)
     finite = math.isfinite(loss) and math.isfinite(norm)
     if finite:
         limit = learner.config.optimizer.clip_norm
         if limit is not None:
-            # PyTorch's formula.
-            factor = min(1.0, limit / (norm + 1e-6))
-            grads = [grad * factor for grad in grads] if factor < 1 else grads
+            grads = many.scaled(grads, min(1.0, limit / (norm + 1e-6)))  # PyTorch's formula
         learner.optimizer.move(grads, rate)
-        means = [move / tally.num_batches for move in summed[len(grads) :]]
-        _assign(learner.statistics, [old + mean for old, mean in zip(before, means, strict=True)])
+        learner.statistics.finish_step(move / tally.num_batches)
         learner.follow(step)
     learner.scale.update(finite)
     ids = tuple(name for _, batch in filled for name in batch.ids)
     return Outcome(loss, norm, tuple(losses), ids, learner.scale.enabled)
-
-
-def _assign(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        ops.assign(parameter, value)
