@@ -18,7 +18,7 @@ try:
     import mindspore
     from mindspore import Tensor, nn
 
-    from jasper.mindspore.weights import build_network, load_weights
+    from jasper.mindspore.weights import build_network, load_weights, use_operations
 except ImportError:
     raise MissingExtraError("mindspore", "mindspore") from None
 
@@ -32,6 +32,7 @@ def write(path: Path, source: Source) -> list[Path]:
         raise ModelError("a MINDIR takes features; --waveform is there for onnx, openvino and torch")
     network = build_network(source.config)
     load_weights(network, dict(source.weights), path.name)
+    use_operations(network)
     network.set_train(False)
     features = Tensor(shape=[None, source.config.features.num_features, None], dtype=mindspore.float32)
     lengths = Tensor(shape=[None], dtype=mindspore.int32)

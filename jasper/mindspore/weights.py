@@ -45,6 +45,13 @@ def network_weights(network: Jasper) -> Weights:
     return {name: (value.T if name in turned else value).copy() for name, value in values.items()}
 
 
+def use_operations(network: Jasper) -> None:
+    """Make a network one that MindSpore can write as a graph."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, Convolution):
+            cell.use_operations()
+
+
 def _turned(network: Jasper) -> set[str]:
     """Names of the weights that a convolution keeps with their axes in reverse."""
     cells = network.cells_and_names()
