@@ -357,6 +357,10 @@ class AdaptConfig(Section):
             return range(*self.freeze)
         return range(num_blocks if self.freeze == "encoder" else 0)
 
+    def rate_factor(self, block: int, num_blocks: int) -> float:
+        """Of a block, counted from 0: the factor on the learning rate."""
+        return self.encoder_rate * self.rate_decay ** (num_blocks - 1 - block)
+
 
 class LossConfig(Section):
     """What is added to the CTC loss of an utterance."""

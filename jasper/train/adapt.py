@@ -35,10 +35,8 @@ def hold_still(network: Jasper, config: AdaptConfig) -> None:
 def parameter_groups(network: Jasper, config: AdaptConfig) -> list[dict[str, Any]]:
     """What moves, as groups for an optimizer: `params`, and `rate_factor` on the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
-    last = len(network.blocks) - 1
     parts: list[tuple[float, nn.Module]] = [
-        (config.encoder_rate * config.rate_decay ** (last - index), block)
-        for index, block in enumerate(network.blocks)
+        (config.rate_factor(index, len(network.blocks)), block) for index, block in enumerate(network.blocks)
     ]
     for factor, part in (*parts, (1.0, network.head)):
         moving = [parameter for parameter in part.parameters() if parameter.requires_grad]

@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor
 
 from jasper.bundle import Weights
-from jasper.config import AdaptConfig, Config
+from jasper.config import Config
 from jasper.data.dataset import Batch
 from jasper.engines.mindspore import MindSporeEngine
 from jasper.errors import CheckpointError, ConfigError, ModelError
@@ -18,11 +18,12 @@ from jasper.features import num_frames
 from jasper.mindspore.weights import build_network, initial_weights, load_weights, network_weights
 from jasper.train.start import Start, start_weights
 from jasper.train.with_mindspore import many
-from jasper.train.with_mindspore.loss import ctc_losses
+from jasper.train.with_mindspore.adapt import hold_still, rate_factors
+from jasper.train.with_mindspore.loss import training_losses
 from jasper.train.with_mindspore.optimizers import OPTIMIZERS
 from jasper.train.with_mindspore.ranks import Ranks
 from jasper.train.with_mindspore.scale import LossScale
-from jasper.train.with_mindspore.statistics import NormStatistics
+from jasper.train.with_mindspore.statistics import NormStatistics, is_running
 from jasper.types import FloatArray
 
 _PRECISIONS = {
@@ -53,12 +54,14 @@ class Learner:
             self.start, weights = start_weights(source, weights, config.model)
         load_weights(self.network, weights, source)
         self.network.set_train()
+        hold_still(self.network, config.adapt)
         self.average = build_network(config.model)
         load_weights(self.average, weights, source)
         self.parameters = ParameterTuple(self.network.trainable_params())
-        self.optimizer = OPTIMIZERS[config.optimizer.name](self.parameters, config.optimizer)
+        factors = rate_factors(self.network, config.adapt)
+        self.optimizer = OPTIMIZERS[config.optimizer.name](self.parameters, factors, config.optimizer)
         self.scale = LossScale(enabled=self.precision == mindspore.float16)
-        self.statistics = NormStatistics([p for p in self.network.get_parameters() if not p.requires_grad])
+        self.statistics = NormStatistics([p for p in self.network.get_parameters() if is_running(p)])
         self._own, self._theirs = (list(net.get_parameters()) for net in (self.average, self.network))
         self._gradient = mindspore.value_and_grad(self._loss, None, self.parameters, has_aux=True)
 
@@ -75,10 +78,12 @@ class Learner:
     def _loss(self, batch: Batch, num_utterances: int) -> tuple[Tensor, Tensor]:
         assert batch.features is not None  # the threads that read compute them
         frames = num_frames(self.config.features, batch.lengths)
-        features = _hide_spans(batch.features, batch.freq_spans[0], batch.time_spans[0])
-        log_probs, _ = self.network(Tensor(features).astype(self.precision), Tensor(frames))
+        spans = zip(batch.freq_spans, batch.time_spans, strict=True)
+        features = np.concatenate([_hide_spans(batch.features, *view) for view in spans])
+        lengths = np.tile(frames, self.config.loss.num_views)
+        log_probs, _ = self.network(Tensor(features).astype(self.precision), Tensor(lengths))
         steps = self.config.network.num_steps(frames)
-        losses = ctc_losses(log_probs, steps, batch.tokens, batch.token_lengths, log_probs.shape[2] - 1)
+        losses = training_losses(log_probs, steps, batch.tokens, batch.token_lengths, self.config.loss)
         return losses.sum() * (self.scale.value / num_utterances), losses
 
     def follow(self, step: int) -> None:
@@ -120,11 +125,9 @@ class Learner:
 
 def _refuse_what_is_not_there(config: Config) -> None:
     missing = {
-        "loss.consistency": config.loss.consistency > 0,
         "train.compile": config.train.compile,
         "train.activation_checkpointing": config.train.activation_checkpointing,
         "train.precision=fp64": config.train.precision == "fp64",
-        "adapt": config.adapt != AdaptConfig(),
     }
     for name in (name for name, asked in missing.items() if asked):
         raise ConfigError(f"{name} is there with train.engine=torch alone")

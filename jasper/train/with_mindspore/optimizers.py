@@ -16,8 +16,11 @@ Arrays = dict[str, NDArray[np.float32]]
 class Optimizer:
     """Keeps for each parameter a first moment of its shape and a second one; both begin as zeros."""
 
-    def __init__(self, parameters: Sequence[Parameter], config: OptimizerConfig) -> None:
-        self.parameters, self.config = parameters, config
+    def __init__(
+        self, parameters: Sequence[Parameter], factors: Sequence[float], config: OptimizerConfig
+    ) -> None:
+        """`factors`: of each parameter, on the learning rate."""
+        self.parameters, self.factors, self.config = parameters, factors, config
         self.steps = 0
         self.first = [_kept(ops.zeros_like(parameter)) for parameter in parameters]
         self.second = [_kept(self.no_second(parameter)) for parameter in parameters]
@@ -30,7 +33,7 @@ class Optimizer:
         """Make one step."""
         self.steps += 1
         for index, (parameter, grad) in enumerate(zip(self.parameters, grads, strict=True)):
-            self.move_one(index, parameter, grad, rate)
+            self.move_one(index, parameter, grad, rate * self.factors[index])
 
     def move_one(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> None:
         """Move a parameter and its moments."""
@@ -79,8 +82,10 @@ class AdamW(Optimizer):
     rate, epsilon and decay are given so that the outcome is not.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], config: OptimizerConfig) -> None:
-        super().__init__(parameters, config)
+    def __init__(
+        self, parameters: Sequence[Parameter], factors: Sequence[float], config: OptimizerConfig
+    ) -> None:
+        super().__init__(parameters, factors, config)
         self.fused = ops.AdamWeightDecay()
 
     def move_one(self, index: int, parameter: Parameter, grad: Tensor, rate: float) -> None:
@@ -100,7 +105,7 @@ def _kept(value: Tensor) -> Parameter:
     return Parameter(value, requires_grad=False)
 
 
-OPTIMIZERS: dict[str, Callable[[Sequence[Parameter], OptimizerConfig], Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Sequence[Parameter], Sequence[float], OptimizerConfig], Optimizer]] = {
     "novograd": NovoGrad,
     "adamw": AdamW,
 }

@@ -10,6 +10,11 @@ from mindspore import Parameter, Tensor
 from jasper.types import FloatArray
 
 
+def is_running(parameter: Parameter) -> bool:
+    """Whether it is a statistic, not a weight."""
+    return "running_" in parameter.name
+
+
 class NormStatistics:
     """Moves the running statistics once a step, by the mean over its batches; see `jasper.train.statistics`.
 
