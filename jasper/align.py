@@ -15,8 +15,8 @@ from jasper.blocks import audio_blocks
 from jasper.decode.words import words_of
 from jasper.errors import TextError
 from jasper.model import Model
-from jasper.nonspeech import ALMOST_NEVER
 from jasper.pauses import Cutting, cut_windows
+from jasper.posteriors import ALMOST_NEVER
 from jasper.transcribe import CUTTING, join_windows, run_windows
 from jasper.types import FloatArray, Location, Word
 
@@ -50,12 +50,12 @@ def log_probs_of(model: Model, blocks: Iterable[FloatArray], cutting: Cutting = 
     pieces: list[FloatArray] = []
     length = 0
     windows = cut_windows(blocks, model.sample_rate, cutting, step)
-    for start, log_probs in join_windows(run_windows(model, windows), step, model.sample_rate):
+    for start, heard in join_windows(run_windows(model, windows, whole=True), step, model.sample_rate):
         begin = max(length, round(start / step))
         silence = np.full((begin - length, blank + 1), ALMOST_NEVER, np.float32)
         silence[:, blank] = 0.0
-        pieces += [silence, log_probs]
-        length = begin + len(log_probs)
+        pieces += [silence, heard.whole()]
+        length = begin + len(heard)
     return np.concatenate(pieces) if pieces else np.zeros((0, blank + 1), np.float32)
 
 

@@ -13,6 +13,7 @@ from jasper.config import CalibrationConfig
 from jasper.data.batches import cut_batches
 from jasper.data.dataset import read_utterance
 from jasper.data.table import durations_of
+from jasper.decode.greedy import walk
 from jasper.metrics import align, score, score_utterance
 from jasper.model import Model, Recognition
 from jasper.nonspeech import evidence, least_evidence
@@ -92,9 +93,10 @@ def judge_words(model: Model, utterances: Sequence[Utterance], *, channel: int |
     right: list[bool] = []
     nats: list[float] = []
     utterance_nats: list[float] = []
-    blank, seconds = model.tokenizer.blank, model.step_seconds
+    seconds = model.step_seconds
     for index, recognition in recognize_utterances(model, utterances, channel=channel):
-        words, log_probs = model.words(recognition), recognition.log_probs
+        words = model.words(recognition)
+        path, _ = walk(recognition.log_probs, model.tokenizer.blank)
         reference = model.normalize(utterances[index].text).split()
         edits = align(reference, [word.text for word in words])
         equal = [edit.kind == "equal" for edit in edits if edit.hypothesis is not None]
@@ -102,9 +104,9 @@ def judge_words(model: Model, utterances: Sequence[Utterance], *, channel: int |
         confidences += [word.confidence for word in words]
         for word in words:
             first, last = round(word.start / seconds), round(word.end / seconds)
-            nats.append(evidence(log_probs[first:last], blank, seconds))
+            nats.append(evidence(path[first:last], seconds))
         if any(equal):
-            utterance_nats.append(evidence(log_probs, blank, seconds))
+            utterance_nats.append(evidence(path, seconds))
     return Judgement(
         np.array(confidences, np.float64),
         np.array(right, np.bool_),

@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+
 from jasper.bundle import read_calibration, read_model_config
 from jasper.calibration import calibrated
 from jasper.config import CalibrationConfig, DecodeConfig, EngineConfig, ModelConfig
 from jasper.decode import make_search
-from jasper.decode.greedy import follow
+from jasper.decode.evident import EvidentSearch
+from jasper.decode.greedy import GreedySearch
 from jasper.directory import find_bundle
 from jasper.engines import BestPathEngine, Engine, load_engine
 from jasper.features import FeatureExtractor
-from jasper.nonspeech import EvidentSearch
+from jasper.posteriors import Posteriors
 from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
-from jasper.types import FloatArray, Hypothesis, IntArray, Transcript, Word
+from jasper.types import FloatArray, Hypothesis, IntArray, Search, Transcript, Word
 
 if TYPE_CHECKING:
     from jasper.stream import Stream, StreamConfig
@@ -60,11 +63,14 @@ class Model:
         self.normalize = get_normalizer(config.text.normalizer)
         decode = decode or DecodeConfig()
         self.calibration = decode.calibrated(calibration or CalibrationConfig())
-        self.greedy = decode.search == "greedy" and not self.calibration.evidence
-        self.search = make_search(decode, self.tokenizer)
-        if self.calibration.evidence:
-            blank = self.tokenizer.blank
-            self.search = EvidentSearch(self.search, self.calibration.evidence, blank, self.step_seconds)
+        self.search = self._make_search(decode)
+
+    def _make_search(self, decode: DecodeConfig) -> Search:
+        least, blank = self.calibration.evidence, self.tokenizer.blank
+        if decode.search == "greedy":
+            return GreedySearch(blank, least, self.step_seconds)
+        search = make_search(decode, self.tokenizer)
+        return EvidentSearch(search, least, blank, self.step_seconds) if least else search
 
     @property
     def sample_rate(self) -> int:
@@ -84,6 +90,28 @@ class Model:
         """Map features (B, num_features, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
         return self.engine.log_probs(features, lengths)
 
+    def posteriors(self, features: FloatArray, lengths: IntArray, *, whole: bool = False) -> list[Posteriors]:
+        """What the network makes of each row of features (B, F, T), its valid steps alone.
+
+        For greedy search the best path is found on the engine's device where that can, and log-probabilities
+        stay there, unless the `whole` of them is asked for.
+        """
+        blank = self.tokenizer.blank
+        greedy = isinstance(self.search, GreedySearch)
+        if greedy and not whole and isinstance(self.engine, BestPathEngine):
+            path, lengths = self.engine.best_path(features, lengths, blank)
+            return [Posteriors(blank, None, path[row, :length]) for row, length in enumerate(lengths)]
+        log_probs, lengths = self.log_probs(features, lengths)
+        return [Posteriors(blank, log_probs[row, :length]) for row, length in enumerate(lengths)]
+
+    def find(self, heard: Posteriors) -> tuple[Hypothesis, ...]:
+        """The best hypotheses of what was heard, best first."""
+        lengths = np.array([len(heard)])
+        if heard.log_probs is None:
+            assert isinstance(self.search, GreedySearch)
+            return tuple(self.search.follow(heard.path[None], lengths))
+        return tuple(self.search(heard.log_probs[None], lengths)[0])
+
     def recognize(self, waves: Sequence[FloatArray]) -> list[Recognition]:
         """Run a batch of waves; each gives what it gives alone, whatever stands beside it."""
         log_probs, lengths = self.log_probs(*self.features(waves))
@@ -97,9 +125,7 @@ class Model:
 
         Greedy search runs on the engine's device where it can, and log-probabilities stay there.
         """
-        if self.greedy and isinstance(self.engine, BestPathEngine):
-            return follow(*self.engine.best_path(*self.features(waves)), self.tokenizer.blank)
-        return [recognition.hypothesis for recognition in self.recognize(waves)]
+        return [self.find(heard)[0] for heard in self.posteriors(*self.features(waves))]
 
     def words(self, recognition: Recognition) -> tuple[Word, ...]:
         """The words of the best hypothesis, with times and confidence."""

@@ -140,10 +140,12 @@ class Stream:
         model = self.model
         first = self._first_seen()
         features = normalize(self.sound.frames(first, end), model.config.features, self.speech)
-        log_probs, lengths = model.log_probs(features[None].astype(np.float32), np.array([features.shape[1]]))
-        rows = log_probs[0, (self.settled - first) // model.config.network.stride : lengths[0]]
-        heard = hush(rows, model.tokenizer.blank, model.step_seconds)
-        found = Recognition(tuple(model.search(heard[None], np.array([len(heard)]))[0]), heard)
+        lengths = np.array([features.shape[1]])
+        # All of it: the confidence of words asks for that.
+        (seen,) = model.posteriors(features[None].astype(np.float32), lengths, whole=True)
+        new = seen[(self.settled - first) // model.config.network.stride :]
+        heard = hush(new, model.step_seconds)
+        found = Recognition(model.find(heard), heard.whole())
         offset = self.settled * self.hop
         return tuple(
             replace(word, start=word.start + offset, end=word.end + offset) for word in model.words(found)

@@ -74,8 +74,8 @@ class Tokenizer:
     def decode(self, tokens: Iterable[int]) -> str:
         """Text of label indices; raises TextError for the blank and for indices beyond it."""
         tokens = list(tokens)
-        strange = sorted({token for token in tokens if not 0 <= token < self.blank})
-        if strange:
+        if tokens and not 0 <= min(tokens) <= max(tokens) < self.blank:
+            strange = sorted({token for token in tokens if not 0 <= token < self.blank})
             raise TextError(f"tokens {strange} are not indices of the {self.blank} labels")
         return "".join(self.labels[token] for token in tokens)
 

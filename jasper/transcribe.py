@@ -22,9 +22,10 @@ from jasper.model import Recognition
 from jasper.nonspeech import hush
 from jasper.pauses import Cutting, Window, cut_windows
 from jasper.picture import Heard
+from jasper.posteriors import Posteriors
 from jasper.progress import progress_bar
 from jasper.storage import stem
-from jasper.types import FloatArray, Segment, Transcript, location
+from jasper.types import BestPath, FloatArray, Segment, Transcript, location
 
 if TYPE_CHECKING:
     from jasper.model import Model
@@ -41,10 +42,10 @@ Source = str | Path | BinaryIO
 
 
 class Stretch(NamedTuple):
-    """Sound between two pauses: where it begins, and its log_probs (T', V)."""
+    """Sound between two pauses: where it begins, and what the network makes of it."""
 
     start: int  # sample of the recording
-    log_probs: FloatArray
+    heard: Posteriors
 
 
 def transcribe(
@@ -98,7 +99,7 @@ def examine(model: Model, source: Source, *, channel: int | None = None) -> Hear
         model.sample_rate,
         model.extractor.log_mel(wave),
         features.hop_length / model.sample_rate,
-        tuple((segment.start, log_probs) for segment, log_probs in found),
+        tuple((segment.start, heard.whole()) for segment, heard in found),
         model.step_seconds,
         (*model.tokenizer.labels, ""),
         transcript,
@@ -146,70 +147,77 @@ def transcribe_blocks(
 
 def _heard(
     model: Model, blocks: Iterable[FloatArray], words: bool, cutting: Cutting
-) -> Iterator[tuple[Segment, FloatArray]]:
-    """Segments, and the log_probs (T', V) that they were searched in."""
+) -> Iterator[tuple[Segment, Posteriors]]:
+    """Segments, and what they were searched in; with `words` all log_probs are there."""
     step = model.config.features.hop_length * model.config.network.stride  # samples
     windows = cut_windows(blocks, model.sample_rate, cutting, step)
-    for start, log_probs in join_windows(run_windows(model, windows), step, model.sample_rate):
+    for start, heard in join_windows(run_windows(model, windows, whole=words), step, model.sample_rate):
         offset = start / model.sample_rate
-        heard = hush(log_probs, model.tokenizer.blank, model.step_seconds)
-        hypotheses = model.search(heard[None], np.array([len(heard)]))[0]
-        recognition = Recognition(tuple(hypotheses), heard)
-        timed = model.words(recognition) if words else ()
+        hushed = hush(heard, model.step_seconds)
+        hypotheses = model.find(hushed)
+        timed = model.words(Recognition(hypotheses, hushed.whole())) if words else ()
         segment = Segment(
-            model.tokenizer.decode(recognition.hypothesis.tokens).strip(),
+            model.tokenizer.decode(hypotheses[0].tokens).strip(),
             offset,
-            offset + len(heard) * model.step_seconds,
-            recognition.hypothesis.score,
+            offset + len(hushed) * model.step_seconds,
+            hypotheses[0].score,
             tuple(replace(word, start=word.start + offset, end=word.end + offset) for word in timed),
         )
-        yield segment, heard
+        yield segment, hushed
 
 
-def run_windows(model: Model, windows: Iterable[Window]) -> Iterator[tuple[Window, FloatArray]]:
-    """Yield each window with its log_probs (T', V), in order; windows of like length run together."""
+def run_windows(
+    model: Model, windows: Iterable[Window], *, whole: bool
+) -> Iterator[tuple[Window, Posteriors]]:
+    """Yield each window with what the network makes of it, in order; windows of like length run together.
+
+    `whole` asks for all of their log_probs.
+    """
     source = iter(windows)
     while group := list(islice(source, NUM_WINDOWS)):
         seconds = np.array([window.wave.size / model.sample_rate for window in group])
-        rows: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(group)
+        heard: dict[int, Posteriors] = {}
         for batch in cut_batches(seconds, np.argsort(seconds, kind="stable"), NUM_WINDOWS, BATCH_SECONDS):
-            log_probs, lengths = model.log_probs(*model.features([group[index].wave for index in batch]))
-            for index, row, length in zip(batch, log_probs, lengths, strict=True):
-                rows[index] = row[:length]
-        yield from zip(group, rows, strict=True)
+            features, lengths = model.features([group[index].wave for index in batch])
+            heard.update(zip(batch, model.posteriors(features, lengths, whole=whole), strict=True))
+        yield from ((window, heard[index]) for index, window in enumerate(group))
 
 
-def join_windows(rows: Iterable[tuple[Window, FloatArray]], step: int, sample_rate: int) -> Iterator[Stretch]:
-    """Join the log_probs of windows that overlap, of `step` samples a step, into stretches.
+def join_windows(rows: Iterable[tuple[Window, Posteriors]], step: int, sample_rate: int) -> Iterator[Stretch]:
+    """Join what was heard in windows that overlap, of `step` samples a step, into stretches.
 
     A stretch that has grown to LONGEST_STRETCH_S ends at the next place where two windows meet.
     """
     held: Stretch | None = None
-    for window, log_probs in rows:
+    for window, heard in rows:
         if held is None or not window.joined:
             if held is not None:
                 yield held
-            held = Stretch(window.start, log_probs)
+            held = Stretch(window.start, heard)
             continue
         offset = (window.start - held.start) // step
-        place = meeting_place(held.log_probs[offset:], log_probs, round(AGREEMENT_S * sample_rate / step))
-        before, after = held.log_probs[: offset + place], log_probs[place:]
+        width = round(AGREEMENT_S * sample_rate / step)
+        place = meeting_place(held.heard[offset:].path, heard.path, width)
+        before, after = held.heard[: offset + place], heard[place:]
         if len(before) * step > LONGEST_STRETCH_S * sample_rate:
             yield Stretch(held.start, before)
             held = Stretch(window.start + place * step, after)
         else:
-            held = Stretch(held.start, np.concatenate([before, after]))
+            held = Stretch(held.start, before.followed_by(after))
     if held is not None:
         yield held
 
 
-def meeting_place(first: FloatArray, second: FloatArray, width: int) -> int:
-    """The step at which two views (T, V) of the same sound agree most, `width` steps around it.
+def meeting_place(first: BestPath, second: BestPath, width: int) -> int:
+    """The step at which two views (T,) of the same sound agree most, `width` steps around it.
 
     It lies in the middle half of what they share, since near its ends a window knows less of what is around.
     """
-    shared = min(len(first), len(second))
-    distance = np.abs(np.exp(first[:shared]) - np.exp(second[:shared])).sum(axis=1)
+    shared = min(len(first.labels), len(second.labels))
+    one, other = np.exp(first.log_probs[:shared]), np.exp(second.log_probs[:shared])
+    # Of the probability that they place otherwise (of all labels together), what the best labels tell.
+    same = first.labels[:shared] == second.labels[:shared]
+    distance = np.where(same, 2 * np.abs(one - other), one + other)
     around = np.convolve(distance, np.ones(max(1, width)), mode="same")
     low, high = shared // 4, max(shared // 4 + 1, shared - shared // 4)
     return low + int(np.argmin(around[low:high]))

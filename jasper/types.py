@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,46 @@ class Hypothesis:
     frames: tuple[int, ...]
     score: float
     added: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BestPath:
+    """The likeliest label of every step and what recognition without a beam asks besides.
+
+    Arrays of one shape: (B, T) for a batch, (T,) for a row.
+    """
+
+    labels: IntArray  # of equally likely ones the first
+    log_probs: FloatArray  # natural log of their probabilities
+    blanks: FloatArray  # natural log of the blank's
+    entropy: FloatArray | None = None  # of the posteriors, as a share of ln V; None where nobody asked for it
+
+    def __getitem__(self, where: Any) -> BestPath:
+        """The same of some rows or steps, as NumPy indexes."""
+        entropy = None if self.entropy is None else self.entropy[where]
+        return BestPath(self.labels[where], self.log_probs[where], self.blanks[where], entropy)
+
+    def followed_by(self, other: BestPath) -> BestPath:
+        """The steps of both rows, one after the other."""
+        entropy = None
+        if self.entropy is not None and other.entropy is not None:
+            entropy = np.concatenate([self.entropy, other.entropy])
+        return BestPath(
+            np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.log_probs, other.log_probs]),
+            np.concatenate([self.blanks, other.blanks]),
+            entropy,
+        )
+
+    def silenced(self, where: NDArray[np.bool_], blank: int) -> BestPath:
+        """The same, sure of the blank at some steps."""
+        sure = np.float32(0)
+        return BestPath(
+            np.where(where, blank, self.labels),
+            np.where(where, sure, self.log_probs),
+            np.where(where, sure, self.blanks),
+            None if self.entropy is None else np.where(where, sure, self.entropy),
+        )
 
 
 # (log_probs (B, T, V), lengths (B,)) to the best hypotheses of each row, best first.

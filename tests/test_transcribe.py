@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from small_networks import write_small_model
 from test_model import sound
 from tones import SAMPLE_RATE, random_texts, recipe, tones, write_corpus
 
 import jasper
+from jasper.config import DecodeConfig
+from jasper.decode.greedy import walk
 from jasper.errors import AudioError
 from jasper.metrics import count_errors
 from jasper.model import Model
@@ -29,13 +32,17 @@ BLIND = replace(CUTTING, pause=99.0, utterance_pause=1.0)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Model:
-    """A network that knows the tones by heart."""
+def directory(tmp_path_factory) -> Path:
+    """Of a network that knows the tones by heart."""
     folder = tmp_path_factory.mktemp("learnt")
     corpus = write_corpus(folder, random_texts(12))
     learn = {"data": {"batch_size": 4}, "optimizer": {"learning_rate": 0.02}, "train": {"epochs": 40}}
-    done = train(recipe(corpus, folder / "run", **learn))
-    return jasper.load(done.directory / "last")
+    return train(recipe(corpus, folder / "run", **learn)).directory / "last"
+
+
+@pytest.fixture(scope="module")
+def model(directory) -> Model:
+    return jasper.load(directory)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +52,11 @@ def utterances() -> list[tuple[str, np.ndarray]]:
 
 
 def pause(seconds: float) -> np.ndarray:
-    noise = np.random.default_rng(3).standard_normal(round(seconds * SAMPLE_RATE))
-    return (0.003 * noise).astype(np.float32)
+    return noise(seconds, 0.003)
+
+
+def noise(seconds: float, level: float) -> np.ndarray:
+    return (level * np.random.default_rng(3).standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
 def joined(utterances, seconds: float) -> np.ndarray:
@@ -112,8 +122,8 @@ def test_a_file_is_read_as_its_wave(model, utterances, tmp_path):
 @pytest.mark.parametrize("seconds", [0, 1 / SAMPLE_RATE, 0.01, 3, 70])
 @pytest.mark.parametrize("level", [0.0, 1e-4, 0.1])
 def test_silence_and_noise_say_nothing(model, tmp_path, seconds, level):
-    noise = level * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
-    soundfile.write(tmp_path / "a.wav", noise, SAMPLE_RATE)
+    white = level * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
+    soundfile.write(tmp_path / "a.wav", white, SAMPLE_RATE)
     transcript = transcribe(model, tmp_path / "a.wav", words=True)
     if seconds >= 3 or level == 0:
         assert (transcript.text, transcript.words) == ("", ())
@@ -139,8 +149,31 @@ def test_windows_meet_where_they_agree():
     shared = np.log(rng.dirichlet(np.ones(5), 40)).astype(np.float32)
     other = shared.copy()
     other[:25] = np.log(rng.dirichlet(np.ones(5), 25))
-    assert 26 <= meeting_place(shared, other, 3) < 30
-    assert meeting_place(shared[:1], other[:1], 3) == 0
+    first, second = walk(shared, 4)[0], walk(other, 4)[0]
+    assert 26 <= meeting_place(first, second, 3) < 30
+    assert meeting_place(first[:1], second[:1], 3) == 0
+
+
+@pytest.mark.parametrize("cutting", [CUTTING, BLIND])
+def test_texts_take_no_more_than_the_best_path_from_the_device(directory, utterances, monkeypatch, cutting):
+    """All posteriors left it: hushing, evidence and the joining of windows asked for them."""
+    wave = np.concatenate([joined(utterances, 1.0), noise(8.0, 0.1), joined(utterances[:9], 0.08)])
+    decode = DecodeConfig(evidence=3.0)
+    on_torch, other = (
+        jasper.load(directory, engine=name, device="cpu", decode=decode) for name in ("torch", "onnx")
+    )
+    dimensions, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: dimensions.append(tensor.ndim) or cpu(tensor))
+    found = transcribe(on_torch, wave, cutting=cutting)
+    assert max(dimensions) == 2  # a batch of windows, its steps
+    with_words = transcribe(on_torch, wave, words=True, cutting=cutting)
+    assert max(dimensions) == 3  # a confidence is of all alignments of a word; and this test sees what leaves
+    without_words = replace(
+        with_words, words=(), segments=tuple(replace(one, words=()) for one in with_words.segments)
+    )
+    assert found == without_words  # scores to the bit
+    assert found.text == transcribe(other, wave, cutting=cutting).text
+    assert len(found.text) > 100
 
 
 PEAK_OF = """

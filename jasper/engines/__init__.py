@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 from jasper.config import EngineConfig
 from jasper.directory import WEIGHTS_FILE
 from jasper.errors import ModelError
-from jasper.types import FloatArray, IntArray
+from jasper.types import BestPath, FloatArray, IntArray
 
 
 class Engine(Protocol):
@@ -27,13 +27,10 @@ class Engine(Protocol):
 
 @runtime_checkable
 class BestPathEngine(Engine, Protocol):
-    """An engine that finds the best path where the network ran: of T' × V numbers, T' leave the device."""
+    """An engine that finds the best path where the network ran: of T' × V numbers, 4 T' leave the device."""
 
-    def best_path(self, features: FloatArray, lengths: IntArray) -> tuple[IntArray, FloatArray, IntArray]:
-        """Map features, lengths to the best label (B, T') of each step, its log_probs (B, T'), lengths (B,).
-
-        Of equal labels the first. `decode.greedy.follow` makes of it what greedy search makes of `log_probs`.
-        """
+    def best_path(self, features: FloatArray, lengths: IntArray, blank: int) -> tuple[BestPath, IntArray]:
+        """Map features, lengths to the best path (B, T') of what `log_probs` gives, and lengths (B,)."""
         ...
 
 

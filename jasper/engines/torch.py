@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from jasper.config import EngineConfig
 from jasper.folding import fold
 from jasper.nn.device import pick_device
 from jasper.nn.inference import FoldedJasper
-from jasper.types import FloatArray, IntArray
+from jasper.types import BestPath, FloatArray, IntArray
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,11 +35,16 @@ class TorchEngine:
         return log_probs.cpu().numpy(), out_lengths.cpu().numpy()
 
     @torch.inference_mode()
-    def best_path(self, features: FloatArray, lengths: IntArray) -> tuple[IntArray, FloatArray, IntArray]:
+    def best_path(self, features: FloatArray, lengths: IntArray, blank: int) -> tuple[BestPath, IntArray]:
         """See `BestPathEngine.best_path`."""
         log_probs, out_lengths = self._run(features, lengths)
-        best, peaks = log_probs.argmax(dim=2), log_probs.amax(dim=2)  # of `max` any of equal labels comes
-        return best.cpu().numpy(), peaks.cpu().numpy(), out_lengths.cpu().numpy()
+        found = (
+            log_probs.argmax(dim=2),
+            log_probs.amax(dim=2),  # of `max` any of equal labels comes
+            log_probs[:, :, blank],
+            -(log_probs.exp() * log_probs).sum(dim=2) / math.log(log_probs.shape[2]),
+        )
+        return BestPath(*(tensor.cpu().numpy() for tensor in found)), out_lengths.cpu().numpy()
 
     def _run(self, features: FloatArray, lengths: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.from_numpy(features).to(self.device, next(self.network.parameters()).dtype)

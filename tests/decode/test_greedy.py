@@ -1,14 +1,19 @@
+import subprocess
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasper.decode import greedy
-from jasper.decode.greedy import follow
+from jasper.decode.greedy import GreedySearch, walk
 from jasper.engines.torch import TorchEngine
 from jasper.errors import ModelError
-from jasper.types import FloatArray, Hypothesis
+from jasper.posteriors import Posteriors
+from jasper.types import BestPath, FloatArray, Hypothesis
 
 
 def random_log_probs(rng: np.random.Generator, batch: int, steps: int, classes: int) -> FloatArray:
@@ -67,9 +72,54 @@ def test_the_device_finds_the_same_path(seed, rows, steps, classes):
 
     engine = TorchEngine(Network(), torch.device("cpu"))
     features, lengths = np.zeros((rows, 1, steps), np.float32), np.arange(rows) * steps // rows
-    best, peaks, out_lengths = engine.best_path(features, lengths)
-    assert best.shape == peaks.shape == (rows, steps)
-    assert follow(best, peaks, out_lengths, classes - 1) == greedy(log_probs, lengths, classes - 1)
+    path, out_lengths = engine.best_path(features, lengths, classes - 1)
+    expected = greedy(log_probs, lengths, classes - 1)
+    assert GreedySearch(classes - 1).follow(path, out_lengths) == expected
+    for row, length in enumerate(lengths):
+        heard = Posteriors(classes - 1, log_probs[row, :length])
+        assert_same_path(path[row, :length], heard.path)
+        np.testing.assert_allclose(path.entropy[row, :length], heard.entropy(), rtol=1e-5, atol=1e-7)
+
+
+def assert_same_path(found: BestPath, expected: BestPath) -> None:
+    for name in ("labels", "log_probs", "blanks"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(2, 40), st.booleans())
+@settings(deadline=None)
+def test_a_loop_finds_what_numpy_finds_to_the_bit(seed, steps, classes, broken):
+    """Of equal labels the first too, and what is not a number wherever it stands."""
+    loop = pytest.importorskip("jasper.decode.compiled_greedy").walk
+    rng = np.random.default_rng(seed)
+    log_probs = random_log_probs(rng, 1, steps, classes)[0]
+    log_probs[rng.random(log_probs.shape) < 0.3] = rng.choice([-1.0, -np.inf])
+    if broken and steps:
+        log_probs[rng.integers(steps), rng.integers(classes)] = np.nan
+    found = []
+    for one in (None, loop):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(import_module("jasper.decode.greedy"), "_loop", lambda one=one: one)
+            found.append(walk(log_probs, classes - 1))
+    (numpys, expected), (loops, hypothesis) = found
+    assert_same_path(loops, numpys)
+    assert (hypothesis.tokens, hypothesis.frames) == (expected.tokens, expected.frames)
+    np.testing.assert_equal(hypothesis.score, expected.score)
+
+
+def test_the_loop_waits_for_a_compiler_that_is_there():
+    """A short command would take longer to load one than to search."""
+    code = """
+import sys, numpy as np
+from jasper.decode import greedy
+greedy(np.zeros((1, 5, 3), np.float32), np.array([5]), 2)
+assert not {"numba", "jasper.decode.compiled_greedy"} & set(sys.modules)
+import numba
+greedy(np.zeros((1, 5, 3), np.float32), np.array([5]), 2)
+assert "jasper.decode.compiled_greedy" in sys.modules
+"""
+    pytest.importorskip("numba")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_merges_repeats_and_keeps_those_with_a_blank_between():

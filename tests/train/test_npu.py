@@ -12,6 +12,7 @@ from together import free_port
 from tones import log_rows, run_jasper, write_recipe
 
 from jasper.bundle import read_weights
+from jasper.data.manifest import read_manifest
 from jasper.train.checkpoint import list_checkpoints, read_whole
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,17 @@ def test_a_card_recognizes_what_a_cpu_does(corpus, tmp_path):
         score = json.loads(run_jasper(*words, "--device", "cpu", "--precision", precision).stdout)
         assert json.loads(found) == score
         assert "log_softmax" in json.loads((tmp_path / "report.json").read_text())
+
+
+def test_a_card_transcribes_what_a_cpu_does_and_finds_the_path_itself(corpus, tmp_path):
+    recipe = write_recipe(tmp_path / "r.yaml", corpus, tmp_path / "run", train={"epochs": 20})
+    assert run_jasper("train", recipe).code == 0
+    clips = [utterance.path for utterance in read_manifest(corpus)]
+    words = ["transcribe", tmp_path / "run", *clips, "--engine", "torch", "--json", "--evidence", "1"]
+    found = on_a_card(*words, "--device", "npu", report=tmp_path / "report.json")
+    assert found == run_jasper(*words, "--device", "cpu").stdout
+    assert len(json.loads(found.splitlines()[0])["text"]) > 3
+    assert {"argmax", "amax"} <= set(json.loads((tmp_path / "report.json").read_text()))
 
 
 def test_cards_sum_by_hccl_and_make_the_steps_of_one(corpus, tmp_path):
