@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import IO, Any, BinaryIO
@@ -12,6 +13,12 @@ from jasper.bundle import Weights
 from jasper.errors import MissingExtraError, ModelError
 
 _PICKLES_BEFORE_OBJECT = 3
+# What tensors in dictionaries are made of. Of the rest that PyTorch allows, `bytearray` and others take
+# memory for a number.
+_NEEDED = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor(_v2)?|parameter)|"
+    r"torch(\.\w+)* (\w*Storage|[a-z]+\d*)"
+)
 
 
 def load(file: BinaryIO, source: str) -> Any:
@@ -82,10 +89,14 @@ def _legacy_fault(file: BinaryIO, size: int) -> str:
 
 
 def _pickle_fault(file: IO[bytes], size: int) -> str:
-    """Storages and shapes are announced before their data: read all numbers, run nothing.
+    """Storages and shapes are announced before their data: read all numbers and names, run nothing.
 
     A tensor has no more elements than the file has bytes; numbers below a million, a step say, do no harm.
     """
-    largest = max((n for _, n, _ in pickletools.genops(file) if isinstance(n, int)), default=0)
+    largest = 0
+    for operation, value, _ in pickletools.genops(file):
+        if operation.name == "GLOBAL" and not _NEEDED.fullmatch(str(value)):
+            return f"not a readable PyTorch checkpoint: it asks for {str(value).replace(' ', '.')}"
+        largest = max(largest, value if isinstance(value, int) else 0)
     excess = largest > max(size, 1_000_000)
     return f"it claims {largest:,} of something in a file of {size:,} bytes" if excess else ""

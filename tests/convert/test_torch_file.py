@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import zipfile
 
@@ -21,16 +22,31 @@ def saved(content: object, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-class Allocate:
-    """A pickle may ask for a tensor of any size without any data."""
+class Make:
+    """Has a pickle call something that PyTorch allows it to."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = function, arguments
 
     def __reduce__(self):
-        return torch.FloatTensor, (1 << 40,)
+        return self.call
 
 
-def test_a_tensor_without_data_is_not_allocated():
-    with pytest.raises(ModelError, match="claims 1,099,511,627,776"):
-        load(io.BytesIO(saved({"state_dict": Allocate()})), "x.pt")
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (Make(bytearray, 900_000), "bytearray"),
+        (Make(torch.FloatTensor, 1 << 40), "torch.FloatTensor"),
+        (Make(torch.FloatTensor, 900_000, 900_000), "torch.FloatTensor"),
+        (Make(codecs.encode, "x" * 900_000, "latin1"), "_codecs.encode"),
+    ],
+)
+def test_what_makes_memory_of_a_number_is_not_called(call, name, legacy):
+    """Small numbers many times: a file of 6 kB filled 270 MB with bytearrays."""
+    content = saved({"state_dict": {}, "many": [call] * 3}, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ModelError, match=f"asks for .*{name}"):
+        load(io.BytesIO(content), "x.pt")
 
 
 def test_a_legacy_storage_of_any_size_is_not_allocated():
