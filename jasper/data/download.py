@@ -26,8 +26,9 @@ RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 def download(url: str, path: str | Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
     """Fetch a file over HTTP and verify it; a file that is there already and passes is not fetched again.
 
-    Bytes gather in `<path>.part`, and a connection that breaks is taken up again where it broke. With a
-    checksum the part of an earlier call is taken up too. DownloadError says what failed and what to do.
+    Bytes gather in `<path>.part`, and a connection that breaks is taken up again where it broke. The part of
+    an earlier call is taken up too, where a checksum or the server's tag of the file (ETag) tells that it is
+    of the same one. DownloadError says what failed and what to do.
     """
     path = Path(path)
     if not url.startswith(("http://", "https://")):
@@ -38,9 +39,10 @@ def download(url: str, path: str | Path, *, md5: str | None = None, sha256: str 
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not checksums:  # nothing could tell whether an old part belongs to the file of today
+        if not checksums and not _read_tag(part):  # whether an old part is of the file of today?
             part.unlink(missing_ok=True)
         _fetch(url, part)
+        _tag_file(part).unlink(missing_ok=True)
         if mismatch := _mismatch(part, checksums):
             part.unlink()
             raise DownloadError(
@@ -105,10 +107,10 @@ def _fetch(url: str, part: Path) -> None:
 
 def _fetch_rest(url: str, part: Path) -> None:
     """One request for what is missing of `part`."""
-    have = _size(part)
+    have, tag = _size(part), _read_tag(part)
     headers = {"User-Agent": "jasper-asr", "Accept-Encoding": "identity"}
     if have:
-        headers["Range"] = f"bytes={have}-"
+        headers |= {"Range": f"bytes={have}-", **({"If-Range": tag} if tag else {})}
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -122,6 +124,12 @@ def _fetch_rest(url: str, part: Path) -> None:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(
             f"bytes {have}-"
         )
+        new_tag = response.headers.get("ETag", "")
+        if resumed and tag and new_tag and new_tag != tag:  # a server that does not know If-Range
+            part.unlink()
+            raise ConnectionError("the file on the server has changed")
+        if not resumed:
+            _write_tag(part, new_tag)
         length = response.headers.get("Content-Length")
         total = int(length) + (have if resumed else 0) if length and length.isdigit() else None
         if total is not None and shutil.disk_usage(part.parent).free < total - have:
@@ -133,6 +141,24 @@ def _fetch_rest(url: str, part: Path) -> None:
                 advance(len(chunk))
             if total is not None and file.tell() < total:
                 raise ConnectionError(f"the connection broke at {file.tell():,} of {total:,} bytes")
+
+
+def _tag_file(part: Path) -> Path:
+    return part.with_name(part.name + ".etag")
+
+
+def _read_tag(part: Path) -> str:
+    """What the server called the file of which this is a part; empty if it did not."""
+    path = _tag_file(part)
+    return path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+
+
+def _write_tag(part: Path, tag: str) -> None:
+    """Note the tag of a file whose part is written from the start; a weak one does not tell bytes apart."""
+    if tag and not tag.startswith("W/"):
+        _tag_file(part).write_text(tag, encoding="ascii", errors="replace")
+    else:
+        _tag_file(part).unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

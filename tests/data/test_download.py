@@ -25,6 +25,7 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []  # bytes after which the next answers break off
         self.statuses: list[int] = []  # of the next answers, before any is good
         self.knows_ranges = True
+        self.etag, self.knows_if_range = "", True
         self.ranges: list[str | None] = []
         self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
 
@@ -40,6 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         if server.statuses:
             self.send_error(server.statuses.pop(0))
             return
+        if server.knows_if_range and self.headers.get("If-Range", server.etag) != server.etag:
+            wanted = None  # the file has changed: all of it
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.knows_ranges else 0
         if start >= len(CONTENT):
             self.send_response(416)
@@ -50,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         if wanted and server.knows_ranges:
             self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - start))
+        if server.etag:
+            self.send_header("ETag", server.etag)
         self.end_headers()
         end = start + server.cuts.pop(0) if server.cuts else len(CONTENT)
         self.wfile.write(CONTENT[start:end])
@@ -97,6 +102,41 @@ def test_without_a_checksum_an_old_part_is_not_trusted(server, tmp_path):
     (tmp_path / "f.part").write_bytes(b"of another file")
     assert download(server.url, tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges == [None]
+
+
+def part_of_an_earlier_run(server, path):
+    """A download that was given up after 1000 bytes, which are spoilt, so that it shows who takes them."""
+    server.cuts, server.statuses = [1000], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jasper.data.download.ATTEMPTS", 1)
+        with pytest.raises(DownloadError, match="gave up after 1 attempts with 1,000 bytes"):
+            download(server.url, path)
+    server.ranges.clear()
+    path.with_name(f"{path.name}.part").write_bytes(bytes(1000))
+
+
+def test_without_a_checksum_the_servers_tag_tells_whose_an_old_part_is(server, tmp_path):
+    """No checksums are published of the public weights: 1.2 GB began anew after each Ctrl-C."""
+    server.etag = '"one"'
+    part_of_an_earlier_run(server, tmp_path / "f")
+    assert download(server.url, tmp_path / "f").read_bytes() == bytes(1000) + CONTENT[1000:]
+    assert server.ranges == ["bytes=1000-"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+@pytest.mark.parametrize("knows_if_range", [True, False])
+def test_a_file_that_has_changed_is_fetched_from_its_start(server, tmp_path, knows_if_range):
+    server.etag, server.knows_if_range = '"one"', knows_if_range
+    part_of_an_earlier_run(server, tmp_path / "f")
+    server.etag = '"two"'
+    assert download(server.url, tmp_path / "f").read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+def test_a_weak_tag_is_none(server, tmp_path):
+    server.etag = 'W/"one"'
+    part_of_an_earlier_run(server, tmp_path / "f")
+    assert download(server.url, tmp_path / "f").read_bytes() == CONTENT
 
 
 def test_a_part_that_is_complete_is_only_verified(server, tmp_path):
