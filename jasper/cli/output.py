@@ -27,12 +27,13 @@ def print_json(raw: Mapping[str, object]) -> None:
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table; columns without names have no header."""
+    """Print a table; columns without names have no header. The first is never cut short."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, title=title, show_header=any(columns))
+    first, *others = columns
+    table = Table(Column(first, no_wrap=True), *others, title=title, show_header=any(columns))
     for row in rows:
         # Text: what comes from files is no markup.
         table.add_row(*(Text(cell) for cell in row))

@@ -162,4 +162,6 @@ def test_the_command_prints_the_directory_or_the_list(server, tmp_path):
     listed = run("--json")
     assert listed.returncode == 0
     assert '"quartznet15x5-en"' in listed.stdout
+    table = run().stdout  # of 80 columns, which names that are to be typed must not lack
+    assert [name for name in PUBLIC if f" {name} " not in table] == []
     assert run("nonsense").returncode == 2
