@@ -43,6 +43,8 @@ def preprocess(
     more frames, AudioError where one cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for old in (*out.glob("*.log_probs.bin"), *out.glob("*.steps.bin")):
+        old.unlink()  # or what a program made of other features would be scored
     rows = []
     starts = range(0, len(utterances), batch_size)
     for number, start in enumerate(track(starts, "computing features")):

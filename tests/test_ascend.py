@@ -86,6 +86,17 @@ def test_results_that_do_not_fit_are_refused(model, manifest, tmp_path):
         postprocess(loaded, utterances, tmp_path)
 
 
+def test_results_of_an_earlier_run_are_not_scored(model, manifest, tmp_path):
+    """They have the size of those of any model with the same strides and labels."""
+    loaded, utterances = jasper.load(model), jasper.read_manifest(manifest)
+    preprocess(loaded, utterances, tmp_path / "files")
+    run_the_card(jasper.export(model, out=tmp_path / "x.onnx").path, tmp_path / "files")
+    postprocess(loaded, utterances, tmp_path / "files")
+    preprocess(loaded, utterances, tmp_path / "files")
+    with pytest.raises(ModelError, match=r"00000\.steps\.bin: No such file"):
+        postprocess(loaded, utterances, tmp_path / "files")
+
+
 def test_an_utterance_longer_than_the_fixed_shape_is_named(model, manifest, tmp_path):
     with pytest.raises(ModelError, match="has 220 frames, more than --frames 200"):
         preprocess(jasper.load(model), jasper.read_manifest(manifest), tmp_path, frames=200)

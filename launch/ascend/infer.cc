@@ -107,6 +107,9 @@ bool WriteSteps(const MSTensor &tensor, const std::string &path) {
 // Run one batch and write its results beside it.
 bool Run(mindspore::Model *model, const Batch &batch, const std::string &folder) {
   const std::string place = folder + "/" + batch.name;
+  for (const char *old : {".log_probs.bin", ".steps.bin"}) {  // of an earlier run, which might outlive a failure
+    std::remove((place + old).c_str());
+  }
   auto inputs = model->GetInputs();
   if (inputs.size() != 2) {
     std::cerr << "the model has " << inputs.size() << " inputs, not features and lengths\n";

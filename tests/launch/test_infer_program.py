@@ -107,8 +107,12 @@ def test_every_batch_is_run_in_its_own_shape(program, files, model):
 def test_a_batch_that_fails_is_named_and_the_others_are_run(program, files, model):
     lengths = files / "00001.lengths.bin"
     lengths.write_bytes(lengths.read_bytes()[:-1])
+    results = [files / f"00001.{kind}.bin" for kind in ("log_probs", "steps")]
+    for path in results:  # of an earlier run, which the next step would score
+        path.write_bytes(b"old")
     done = run(program, model, files, "cpu")
     assert done.returncode == 1
+    assert not any(path.exists() for path in results)
     assert "00001.lengths.bin: has" in done.stderr
     assert "2 of 3 batches in" in done.stdout
 
