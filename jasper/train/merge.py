@@ -14,7 +14,7 @@ from jasper.bundle import Weights, read_model_config, write_bundle
 from jasper.config import Config, ModelConfig
 from jasper.directory import CONFIG_FILE, find_bundle
 from jasper.errors import CheckpointError, ConfigError, ModelError
-from jasper.nn.weights import build_network, load_network, network_weights
+from jasper.nn.weights import build_network, check_weights, load_network, network_shape, network_weights
 from jasper.recipe import parse_config, read_yaml
 from jasper.train.checkpoint import list_checkpoints, read_whole
 from jasper.train.log import read_log
@@ -35,6 +35,10 @@ class Source:
         if self.path.is_dir():
             return network_weights(load_network(self.path))
         state = read_whole(self.path)
+        if self.path.suffix == ".npz":  # MindSpore's: weights as a model directory has them
+            weights: Weights = state[kind]
+            check_weights(network_shape(self.config), weights, str(self.path))
+            return weights
         with torch.device("meta"):
             network = build_network(self.config)
         try:

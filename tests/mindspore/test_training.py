@@ -19,6 +19,7 @@ from jasper.errors import CheckpointError, ConfigError
 from jasper.nn.weights import build_network, network_weights
 from jasper.train import train
 from jasper.train.checkpoint import list_checkpoints, read_whole
+from jasper.train.merge import average_models
 from jasper.train.with_mindspore.scale import LossScale
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -171,6 +172,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(corpus, tmp_path, cap
     said = capsys.readouterr().err
     assert "falling back" in said
     assert "going on after step 4" in said
+
+
+@pytest.mark.parametrize("kind", ["average", "network"])
+def test_the_mean_of_a_runs_checkpoints(corpus, tmp_path, kind):
+    """`jasper average` took them for PyTorch's and complained of every weight."""
+    run(corpus, tmp_path / "run", "mindspore", train={"max_steps": 3, "checkpoint_steps": 1, "keep": 3})
+    found = read_weights(average_models([tmp_path / "run"], tmp_path / "mean", last=2, kind=kind))
+    states = [read_whole(path)[kind] for path in list_checkpoints(tmp_path / "run" / "checkpoints")[:2]]
+    for name, value in found.items():
+        np.testing.assert_allclose(value, (states[0][name] + states[1][name]) / 2, atol=1e-6, err_msg=name)
 
 
 def test_another_engines_checkpoints_are_not_trained_over(corpus, tmp_path):
