@@ -25,11 +25,22 @@ batch_size_infer result_path result_dir post_out
 NVIDIA_OPTIONS = """
 epochs warmup_epochs hold_epochs epochs_this_job cudnn_benchmark amp fp16 seed local_rank pre_allocate_range
 gpu_batch_size lr min_lr lr_policy lr_exp_gamma weight_decay grad_accumulation update-freq optimizer ema
+grad_accumulation_steps
 multi_tensor_ema dali_device resume ckpt save_frequency keep_milestones save_best_from eval_frequency
 log_frequency prediction_frequency model_config train_manifests val_manifests dataset_dir output_dir log_file
 benchmark_epochs_num override_config
 batch_size steps warmup_steps cpu save_predictions save_logits transcribe_wav transcribe_filelist torchscript
 torchscript_export
+"""
+
+NVIDIA_KEYS = """
+name labels sample_rate min_duration max_duration pad_to_max_duration max_utts normalize_transcripts
+sort_by_duration trim_silence speed_perturbation gain_perturbation shift_perturbation discrete
+ignore_offline_speed_perturbation min_rate max_rate p
+window_size window_stride window normalize n_fft preemph n_filt lowfreq highfreq log dither pad_align
+frame_splicing spec_augment cutout_augment freq_masks min_freq max_freq time_masks min_time max_time
+in_feats activation use_conv_masks init blocks filters repeat kernel_size stride dilation dropout residual
+residual_dense separable
 """
 
 
@@ -90,6 +101,12 @@ def test_every_key_of_the_zoos_configuration_has_a_row():
 
 
 def test_every_option_of_nvidias_scripts_has_a_row():
-    """Those of train.py and inference.py, QuartzNet's, which has all of Jasper's."""
+    """Those of train.py and inference.py, QuartzNet's and Jasper's."""
     left = " ".join(cell for cell, _ in rows())
     assert [key for key in NVIDIA_OPTIONS.split() if not re.search(rf"`--{key}\b", left)] == []
+
+
+def test_every_key_of_nvidias_yaml_has_a_row():
+    """Those of its AudioDataset, FilterbankFeatures, SpecAugment, encoder, blocks and decoder."""
+    left = " ".join(cell for cell, _ in rows())
+    assert [key for key in NVIDIA_KEYS.split() if not re.search(rf"[`.]{key}[`.]", left)] == []

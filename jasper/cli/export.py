@@ -32,7 +32,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model for ONNX Runtime, OpenVINO or plain PyTorch, masks, lengths and metadata in the file."""
+    """Write a model for ONNX Runtime, OpenVINO, plain PyTorch or MindSpore, masks and lengths in the file."""
     from jasper.export import export as run_export
 
     with long_work("run the command again"):
