@@ -14,7 +14,7 @@ from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder, graph_name
 from jasper.errors import CheckpointError, ModelError
 from jasper.storage import atomic_file
 
-WRITTEN = 2  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
+WRITTEN = 3  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
 _MODEL = "model"  # the file in a folder that says which model it is of
 
 

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 # The first in which reductions take their axes as inputs throughout. ONNX Runtime has read it since 1.14,
 # OpenVINO since 2023.
 OPSET = 18
-IR_VERSION = 10  # older runtimes refuse newer files
+IR_VERSION = 8  # that of the same release of ONNX; older runtimes refuse newer files
 
 
 class GraphWriter:
@@ -30,7 +30,7 @@ class GraphWriter:
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Store an array; the same name again is the same array."""
         if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            self.initializers[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def integers(self, *values: int) -> str:

@@ -155,6 +155,15 @@ def test_every_convolution_is_stored_in_8_bits_a_scale_a_filter(exported):
         assert np.abs(stored[name]).reshape(filters, -1).max(axis=1).min() == 127
 
 
+def test_scales_of_values_are_scalars_that_older_runtimes_ask_for(exported):
+    """ONNX Runtime up to 1.28 at least refuses a sum of values whose scale is a list of one."""
+    graph = onnx.load(exported / "model.int8.onnx").graph
+    stored = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    rounding = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert rounding
+    assert all(stored[name] == [] for node in rounding for name in node.input[1:])
+
+
 @needs_vnni
 def test_a_layer_that_8_bits_would_hurt_stays_in_float(tmp_path, manifest):
     config, weights = read_model(write_small_model(tmp_path / "m"))
