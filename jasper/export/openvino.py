@@ -33,10 +33,15 @@ def write(path: Path, source: Source) -> list[Path]:
 
 
 def run(path: Path, source: Source, inputs: Inputs) -> Outputs:
-    """Run written files, computing in their precision."""
+    """Run written files, computing in their precision; in fp32 where the processor has no fp16.
+
+    There OpenVINO would take bf16 silently, which is further from the model than the file is.
+    """
     from jasper.graph.openvino import core
 
-    hint = {"INFERENCE_PRECISION_HINT": HINTS[source.precision]}
-    compiled = core().compile_model(path, "CPU", hint)
+    hint = HINTS[source.precision]
+    if hint == "f16" and "FP16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        hint = "f32"
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": hint})
     result = compiled(dict(zip((source.input_name, "lengths"), inputs, strict=True)))
     return result["log_probs"], result["log_probs_lengths"]

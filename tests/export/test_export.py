@@ -185,6 +185,8 @@ def test_the_reference_in_numpy_is_the_network(blocks, length, seed):
 def test_the_graph_is_valid_and_says_what_it_is(directory, tmp_path):
     path = jasper.export(directory, out=tmp_path / "x.onnx").path
     onnx.checker.check_model(path, full_check=True)
+    written = onnx.load(path, load_external_data=False)
+    assert (written.ir_version, written.opset_import[0].version) == (8, 18)  # ONNX Runtime 1.15 reads these
     metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     config = read_model_config(directory)
     assert read_metadata(metadata, str(path)) == config
