@@ -17,7 +17,7 @@ _PICKLES_BEFORE_OBJECT = 3
 # memory for a number.
 _NEEDED = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor(_v2)?|parameter)|"
-    r"torch(\.\w+)* (\w*Storage|[a-z]+\d*)"
+    r"torch(\.\w+)* (Size|\w*Storage|[a-z]+\d*)"
 )
 
 

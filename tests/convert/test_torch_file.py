@@ -112,3 +112,8 @@ def test_a_flipped_bit_is_an_error_or_another_number(tmp_path_factory, place, bi
     path.write_bytes(content)
     with pytest.raises(JasperError, match=r"x\.pt"):
         convert(path, path.with_name("out"), kind="nvidia")
+
+
+def test_what_else_checkpoints_hold_is_read():
+    content = {"weight": torch.nn.Parameter(torch.ones(2)), "shape": torch.Size([3]), "type": torch.float16}
+    assert load(io.BytesIO(saved(content)), "x.pt")["shape"] == (3,)
