@@ -37,10 +37,11 @@ class Section(BaseModel):
 class FeatureConfig(Section):
     """The front end (reference values: Li et al. 2019 as NVIDIA's and NeMo's code have it)."""
 
-    sample_rate: PositiveInt = 16000  # Hz
+    # Four times what recorders have, and spectra of seconds: more is damage, or a file that wants all memory.
+    sample_rate: Annotated[int, Field(ge=1, le=768_000)] = 16000  # Hz
     window_ms: Positive = 20.0
     hop_ms: Positive = 10.0
-    n_fft: PositiveInt = 512
+    n_fft: Annotated[int, Field(ge=1, le=1 << 18)] = 512
     num_mels: PositiveInt = 64
     fmin: NonNegative = 0.0  # Hz
     fmax: Positive | None = None  # Hz; half the sample rate when not given

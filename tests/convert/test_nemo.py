@@ -168,6 +168,9 @@ def test_kernels_smaller_than_their_future_see_both_sides_alike(with_config, fut
         ),
         (lambda raw: raw["preprocessor"].update(window="kaiser"), "window"),
         (lambda raw: raw["preprocessor"].update(sample_rate=0), "sample_rate"),
+        # They would be allocated when the model is first used.
+        (lambda raw: raw["preprocessor"].update(sample_rate=10**9, n_fft=1 << 18), "sample_rate"),
+        (lambda raw: raw["preprocessor"].update(n_fft=2**40), "n_fft"),
         (lambda raw: raw.update(tokenizer={"type": "wpe"}), "tokenizer is a 'wpe'"),
         (
             lambda raw: raw.update(tokenizer={"type": "bpe", "model_path": "nemo:x.model"}),
