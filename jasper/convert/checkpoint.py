@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from jasper.bundle import Weights
+from jasper.bundle import Weights, check_shapes
 from jasper.config import CalibrationConfig, FeatureConfig, ModelConfig, NetworkConfig, expand
 from jasper.errors import ModelError
-from jasper.nn.weights import check_weights, network_shape
+from jasper.nn.weights import model_state, network_shape
 
 # A pattern and what takes its place; None drops the key.
 Rule = tuple[str, str | None]
@@ -79,7 +79,9 @@ def from_shared(config: ModelConfig, shared: Weights, source: str) -> Checkpoint
         network = network_shape(config)
     except (RuntimeError, TypeError, OverflowError):  # PyTorch's, of sizes that 63 bits or 64 do not hold
         raise ModelError(f"{source}: its configuration asks for a network that no memory holds") from None
-    check_weights(network, weights, source)
+    shapes = {name: tuple(value.shape) for name, value in model_state(network).items()}
+    names = parameter_names(config.network)
+    check_shapes({theirs: shapes[ours] for ours, theirs in names}, shared, source)
     return Checkpoint(config, {name: np.asarray(value, dtype=np.float32) for name, value in weights.items()})
 
 

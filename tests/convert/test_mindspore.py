@@ -96,7 +96,7 @@ def test_a_missing_an_extra_and_a_misshapen_weight_name_themselves(content, spoi
     without = b"".join(field(1, message) for message in messages if gamma not in message)
     with pytest.raises(ModelError, match=r"encoder\.layers\.3\.conv\.5\.weight is missing"):
         spoilt(without)
-    with pytest.raises(ModelError, match=r"blocks\.3\.norms\.1\.weight has shape \(4,\), not \(32,\)"):
+    with pytest.raises(ModelError, match=r"layers\.3\.conv\.5\.weight has shape \(4,\), not \(32,\)"):
         spoilt(without + value(gamma.decode(), [4], "Float32", bytes(16)))
     with pytest.raises(ModelError, match=r"1 keys have no place, such as encoder\.layers\.9\.x\.weight"):
         spoilt(content + value("encoder.layers.9.x.weight", [4], "Float32", bytes(16)))

@@ -131,7 +131,7 @@ def test_an_extra_weight_is_named(checkpoint, converting):
 def test_a_misshapen_weight_is_named_with_both_shapes(checkpoint, converting):
     name = "encoder.layers.1.conv.0.weight"
     checkpoint["state_dict"][name] = checkpoint["state_dict"][name][:, :, :9]
-    message = r"blocks\.1\.convs\.0\.weight has shape \(16, 16, 9\), not \(16, 16, 11\)"
+    message = r"x\.pt: encoder\.layers\.1\.conv\.0\.weight has shape \(16, 16, 9\), not \(16, 16, 11\)"
     with pytest.raises(ModelError, match=message):
         converting(checkpoint, ema=False)
 
