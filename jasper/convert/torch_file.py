@@ -12,7 +12,8 @@ from typing import IO, Any, BinaryIO
 from jasper.bundle import Weights
 from jasper.errors import MissingExtraError, ModelError
 
-_PICKLES_BEFORE_OBJECT = 3
+_LEGACY_PICKLES = 5  # before version 1.6: magic number, protocol, system, object, names of storages
+_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 # What tensors in dictionaries are made of. Of the rest that PyTorch allows, `bytearray` and others take
 # memory for a number.
 _NEEDED = re.compile(
@@ -82,10 +83,8 @@ def _zip_fault(file: BinaryIO, size: int) -> str:
 
 
 def _legacy_fault(file: BinaryIO, size: int) -> str:
-    """The fault of the pickles in a file of before version 1.6: magic number, protocol, system, object."""
-    for _ in range(_PICKLES_BEFORE_OBJECT):
-        list(pickletools.genops(file))
-    return _pickle_fault(file, size)
+    """The fault of the pickles with which a file of before version 1.6 begins."""
+    return next(filter(None, (_pickle_fault(file, size) for _ in range(_LEGACY_PICKLES))), "")
 
 
 def _pickle_fault(file: IO[bytes], size: int) -> str:
@@ -97,6 +96,7 @@ def _pickle_fault(file: IO[bytes], size: int) -> str:
     for operation, value, _ in pickletools.genops(file):
         if operation.name == "GLOBAL" and not _NEEDED.fullmatch(str(value)):
             return f"not a readable PyTorch checkpoint: it asks for {str(value).replace(' ', '.')}"
-        largest = max(largest, value if isinstance(value, int) else 0)
+        if isinstance(value, int) and value != _MAGIC_NUMBER:
+            largest = max(largest, value)
     excess = largest > max(size, 1_000_000)
     return f"it claims {largest:,} of something in a file of {size:,} bytes" if excess else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import pickle
+import pickletools
 import zipfile
 
 import pytest
@@ -47,6 +49,19 @@ def test_what_makes_memory_of_a_number_is_not_called(call, name, legacy):
     content = saved({"state_dict": {}, "many": [call] * 3}, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(ModelError, match=f"asks for .*{name}"):
         load(io.BytesIO(content), "x.pt")
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_every_pickle_of_a_legacy_file_is_looked_at(place):
+    file = io.BytesIO(saved({"a": torch.zeros(2)}, _use_new_zipfile_serialization=False))
+    ends = [0]
+    for _ in range(5):
+        list(pickletools.genops(file))
+        ends.append(file.tell())
+    content = file.getvalue()
+    hostile = pickle.dumps([Make(bytearray, 900_000)], protocol=2)
+    with pytest.raises(ModelError, match="asks for"):
+        load(io.BytesIO(content[: ends[place]] + hostile + content[ends[place + 1] :]), "x.pt")
 
 
 def test_a_legacy_storage_of_any_size_is_not_allocated():
