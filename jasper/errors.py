@@ -31,6 +31,10 @@ class ModelError(JasperError, ValueError):
     """A model directory or its weights that do not fit what they claim to be."""
 
 
+class UnavailableError(ModelError):
+    """An engine that lacks the device or the precision on this machine; another engine may have it."""
+
+
 class LanguageModelError(JasperError, ValueError):
     """A language model that cannot be read, made or used with these labels."""
 

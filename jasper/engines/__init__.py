@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from jasper.config import EngineConfig
 from jasper.directory import WEIGHTS_FILE
-from jasper.errors import ModelError
+from jasper.errors import ModelError, UnavailableError
 from jasper.types import BestPath, FloatArray, IntArray
 
 
@@ -54,9 +54,11 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
 
     `auto` is the fastest that is installed and has the precision: PyTorch if a device is asked for that is
     not the processor, or if there is an accelerator; ONNX Runtime in fp32, else OpenVINO (docs/results.md).
+    What this machine cannot do by one engine is left to the next.
     """
     settings = settings or EngineConfig()
     missing: ImportError | None = None
+    unavailable: UnavailableError | None = None
     names = candidates(settings)
     if settings.engine == "auto" and not _has_onnx(directory):
         names.sort(key=lambda name: name == "onnx")  # of an exported directory only OpenVINO's graph is left
@@ -67,7 +69,12 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
         except ImportError as error:
             missing = error
             continue
-        return load(directory, settings)
+        try:
+            return load(directory, settings)
+        except UnavailableError as error:
+            unavailable = unavailable or error
+    if unavailable is not None:
+        raise unavailable
     raise ModelError(
         f"engine {names[0]} is not installed ({missing}); run: pip install 'jasper-asr[{names[0]}]'"
     )

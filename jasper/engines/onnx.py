@@ -10,7 +10,7 @@ from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
 from jasper.engines.graphs import engine_folder, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
-from jasper.errors import ModelError
+from jasper.errors import ModelError, UnavailableError
 from jasper.types import FloatArray, IntArray
 
 PROVIDERS = {
@@ -48,12 +48,14 @@ class OnnxEngine:
 
 
 def load(directory: Path, settings: EngineConfig) -> OnnxEngine:
-    """Load a model directory; raises ModelError for a device that is not there."""
+    """Load a model directory; raises UnavailableError for a device that is not there."""
     device = "cpu" if settings.device == "auto" else settings.device
     available = onnxruntime.get_available_providers()
     if PROVIDERS.get(device) not in available:
         known = ", ".join(name for name, provider in PROVIDERS.items() if provider in available)
-        raise ModelError(f"device {device!r} is not available to ONNX Runtime here; it has auto, {known}")
+        raise UnavailableError(
+            f"device {device!r} is not available to ONNX Runtime here; it has auto, {known}"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads or 0  # 0: it decides
     options.log_severity_level = 3  # errors alone

@@ -10,7 +10,7 @@ from jasper.config import EngineConfig, ModelConfig
 from jasper.directory import WEIGHTS_FILE, graph_name
 from jasper.engines.graphs import engine_folder, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
-from jasper.errors import ModelError
+from jasper.errors import ModelError, UnavailableError
 from jasper.graph.openvino import core
 from jasper.types import FloatArray, IntArray
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A processor with AMX computes in bf16 unless it is told otherwise. What int8 leaves is in single precision.
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+NEEDED = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "FP32"}  # of what a processor can do
 # Its kernels for AMX cut the steps into even parts: 401 take twice as long as 400. And every new shape costs
 # it time once, so there should be few (docs/results.md, "Inference speed").
 GROUPING = Grouping(rows=8, frames=3200, steps=32)
@@ -46,12 +47,13 @@ class OpenVinoEngine:
 
 
 def load(directory: Path, settings: EngineConfig) -> OpenVinoEngine:
-    """Load a model directory; raises ModelError for a device or a precision that is not there."""
+    """Load a model directory; raises UnavailableError for a device or a precision that is not there."""
     if settings.device not in ("auto", "cpu"):
-        raise ModelError(f"device {settings.device!r} is not one of OpenVINO's here; take auto or cpu")
-    capability = {"bf16": "BF16", "fp16": "FP16"}.get(settings.precision, "FP32")
-    if capability not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise ModelError(f"this processor computes no {settings.precision}; take fp32 or int8")
+        raise UnavailableError(f"device {settings.device!r} is not one of OpenVINO's here; take auto or cpu")
+    there = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if NEEDED[settings.precision] not in there:
+        able = ", ".join(name for name, needed in NEEDED.items() if needed in there)
+        raise UnavailableError(f"this processor computes no {settings.precision}; with OpenVINO take {able}")
     options: dict[str, str | int] = {
         "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
         "PERFORMANCE_HINT": "LATENCY",

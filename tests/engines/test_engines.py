@@ -169,6 +169,18 @@ def test_auto_prefers_what_suits_the_machine(monkeypatch, settings, accelerator,
     assert engines.candidates(EngineConfig(**settings))[0] == first
 
 
+def test_auto_goes_on_to_an_engine_that_has_the_precision_here(directory, monkeypatch):
+    from jasper.engines import openvino
+
+    monkeypatch.setattr(engines, "_has_accelerator", lambda: False)
+    monkeypatch.setitem(openvino.NEEDED, "fp16", "what no processor has")
+    assert load_engine(directory, EngineConfig(precision="fp16")).name == "onnx"
+    with pytest.raises(ModelError, match="computes no fp16; with OpenVINO take fp32"):
+        load_engine(directory, EngineConfig(engine="openvino", precision="fp16"))
+    with pytest.raises(ModelError, match="not one of OpenVINO's here"):  # ONNX Runtime has none either
+        load_engine(directory, EngineConfig(precision="int8", device="cuda"))
+
+
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
 def test_a_model_that_changed_is_not_taken_from_the_cache(tmp_path, name):
     features = batch([50])
