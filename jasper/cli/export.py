@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jasper.cli.output import AsJson, long_work, print_json
 from jasper.cli.recognition import ModelPath
+from jasper.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jasper.export import Exported
+    from jasper.types import Utterance
 
 
 def export(
@@ -25,7 +32,8 @@ def export(
         str | None, typer.Option(metavar="MANIFEST", help="Speech that int8 is calibrated on.")
     ] = None,
     score: Annotated[
-        str | None, typer.Option(metavar="MANIFEST", help="Score the model on it, before and after.")
+        str | None,
+        typer.Option(metavar="MANIFEST", help="Score on it the model and what was exported."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write; default: model… in the model directory.")
@@ -33,13 +41,17 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a model for ONNX Runtime, OpenVINO, plain PyTorch or MindSpore, masks and lengths in the file."""
+    from jasper.data.manifest import read_manifest
     from jasper.export import export as run_export
 
+    if score and (waveform or format == "mindir"):
+        raise ConfigError("--score: is of files of onnx, openvino or torch that take features, not waves")
+    utterances = read_manifest(score) if score else []
     with long_work("run the command again"):
         exported = run_export(
             model, format, precision=precision, waveform=waveform, check=check, calibrate=calibrate, out=out
         )
-        wers = _score(model, score, precision) if score else None
+        wers = _score(model, exported, format, precision, utterances) if score else None
     if as_json:
         files = [str(file) for file in exported.files]
         kept = exported.int8.kept if exported.int8 else None
@@ -60,13 +72,31 @@ def export(
         typer.echo(", ".join(f"{name}: WER {100 * wer:.2f} %" for name, wer in wers.items()))
 
 
-def _score(model: Path, manifest: str, precision: str) -> dict[str, float]:
-    """WER of a model directory in single precision and in another, by the engine that `auto` takes."""
+def _score(
+    model: Path, exported: Exported, format: str, precision: str, utterances: list[Utterance]
+) -> dict[str, float]:
+    """WER of a model directory in single precision, and of what was exported by the engine of its name."""
     import jasper
-    from jasper.data.manifest import read_manifest
+    from jasper.directory import find_bundle
     from jasper.evaluate import evaluate
 
-    utterances = read_manifest(manifest)
-    return {
-        name: evaluate(jasper.load(model, precision=name), utterances).wer for name in ("fp32", precision)
-    }
+    directory = find_bundle(model)
+    before = evaluate(jasper.load(directory), utterances).wer
+    with TemporaryDirectory() as folder:
+        # A program of torch is loaded by no engine: PyTorch makes the same of the weights.
+        alone = directory if format == "torch" else _alone(directory, exported, precision, Path(folder))
+        after = evaluate(jasper.load(alone, format, precision=precision), utterances).wer
+    return {"fp32": before, precision: after}
+
+
+def _alone(directory: Path, exported: Exported, precision: str, folder: Path) -> Path:
+    """Make `folder` a model directory of the exported files alone, as a model is shipped."""
+    from jasper.directory import CALIBRATION_FILE, CONFIG_FILE, graph_name
+
+    for name in (CONFIG_FILE, CALIBRATION_FILE):
+        if (directory / name).is_file():
+            shutil.copy(directory / name, folder)
+    for file in exported.files:
+        if file.suffix != ".txt":
+            shutil.copy(file, folder / graph_name(precision, file.suffix))
+    return folder

@@ -155,6 +155,25 @@ def test_every_convolution_is_stored_in_8_bits_a_scale_a_filter(exported):
         assert np.abs(stored[name]).reshape(filters, -1).max(axis=1).min() == 127
 
 
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_the_file_that_was_written_is_scored_wherever_it_is(exported, manifest, tmp_path, ending):
+    """And not one of the model directory, that an earlier command left there."""
+    directory = write_small_model(tmp_path / "m")
+    out = tmp_path / "elsewhere" / f"x{ending}"
+    command = [COMMAND, "export", directory, "--precision", "int8", "--calibrate", manifest, "--out", out]
+    command += ["--format", "openvino"] if ending == ".xml" else []
+    (directory / "model.int8.xml").write_text("no graph at all")
+    done = subprocess.run(
+        [*command, "--score", manifest, "--json"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["wer"]) == {"fp32", "int8"}
+    refused = subprocess.run(
+        [*command, "--score", manifest, "--waveform"], capture_output=True, text=True, timeout=240
+    )
+    assert (refused.returncode, "--score" in refused.stderr) == (2, True)
+
+
 def test_scales_of_values_are_scalars_that_older_runtimes_ask_for(exported):
     """ONNX Runtime up to 1.28 at least refuses a sum of values whose scale is a list of one."""
     graph = onnx.load(exported / "model.int8.onnx").graph
