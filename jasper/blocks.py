@@ -21,7 +21,7 @@ from jasper.types import FloatArray, location
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-CONTAINER_HEAD = 12  # bytes that tell a container
+CONTAINER_HEAD = 189  # bytes that tell a container
 
 
 def audio_blocks(
@@ -104,9 +104,12 @@ def _is_container(head: bytes) -> bool:
     return (
         head[4:8] == b"ftyp"  # MP4, M4A, QuickTime
         or head[:4] == b"\x1aE\xdf\xa3"  # Matroska, WebM
-        or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or head[:4] == b"0&\xb2u"  # ASF: WMA, WMV
-        or (head[:1] == b"\xff" and head[1] & 0xF6 == 0xF0)  # AAC in ADTS frames
+        or head[:3] == b"FLV"
+        or head[:4] == b"\0\0\1\xba"  # MPEG program stream
+        or (head[:1] == b"G" and head[188:189] == b"G")  # MPEG transport stream, packets of 188 bytes
+        or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0)  # AAC in ADTS frames
     )
 
 

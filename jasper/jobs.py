@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ from pathlib import Path
 from jasper.errors import AudioError, JasperError
 from jasper.model import Model
 from jasper.picture import write_picture
-from jasper.progress import track
+from jasper.progress import progress_bar
 from jasper.transcribe import Source, examine, transcribe
 from jasper.types import Transcript
 
@@ -47,8 +48,13 @@ def transcribe_each(load: Load, sources: Sequence[Source], asked: Asked, jobs: i
     pool = ProcessPoolExecutor(jobs, context, initializer=_leave_ctrl_c)
     try:
         results = [pool.submit(_work, load, source, asked) for source in sources]
-        for result in track(results, "transcribing"):
-            yield result.result()
+        begun, seconds = time.perf_counter(), 0.0
+        with progress_bar("transcribing", len(results)) as advance:
+            for future in results:
+                result = future.result()
+                seconds += result.duration if isinstance(result, Transcript) else 0.0
+                advance(1, f"{seconds / (time.perf_counter() - begun):,.0f} × real time")
+                yield result
     except BrokenProcessPool:
         raise JasperError("a process that transcribed was killed; fewer --jobs need less memory") from None
     finally:

@@ -111,6 +111,10 @@ def _as_os_error(url: str) -> Iterator[None]:
     """Stores raise what they like: botocore's, aiohttp's and others' errors."""
     try:
         yield
+    except FileNotFoundError as error:  # so fsspec's http calls whatever the server, or none, answered
+        if not isinstance(error.__cause__, FileNotFoundError | None) and url.startswith("http"):
+            raise OSError(f"{type(error.__cause__).__name__}: {error.__cause__}") from error
+        raise
     except (OSError, MissingExtraError):
         raise
     except Exception as error:

@@ -82,7 +82,16 @@ def test_a_pipe_an_open_file_and_a_url(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "aac"), ("a.m4a", "aac"), ("a.mkv", "aac"), ("a.webm", "libopus")]
+    ("name", "codec"),
+    [
+        ("a.mp4", "aac"),
+        ("a.m4a", "aac"),
+        ("a.mkv", "aac"),
+        ("a.webm", "libopus"),
+        ("a.ts", "aac"),
+        ("a.flv", "aac"),
+        ("a.mpg", "mp2"),
+    ],
 )
 def test_the_sound_of_video_containers(tmp_path, name, codec):
     wave = chord(rate=48000)
@@ -116,6 +125,8 @@ def test_a_wrong_extension_is_no_matter(tmp_path):
         ("text.wav", b"no sound at all, just a text. " * 9),
         ("broken.mp4", b"\0\0\0\x20ftypisom" + bytes(500)),
         ("broken.mkv", b"\x1aE\xdf\xa3" + bytes(500)),
+        ("broken.ts", b"G" + bytes(187) + b"G" + bytes(500)),
+        ("byte.aac", b"\xff"),
     ],
 )
 def test_what_is_no_audio_is_an_error_that_names_it(tmp_path, name, content):

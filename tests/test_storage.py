@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_what_is_missing_is_no_file(folder):
     for act in (open_binary, num_bytes):
         with pytest.raises(FileNotFoundError):
             act(within(folder, "none.bin"))
+
+
+def test_a_server_that_does_not_answer_is_no_missing_file():
+    with socket() as taken:  # no other process listens there meanwhile
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="ClientConnectorError") as raised:
+            open_binary(f"http://127.0.0.1:{taken.getsockname()[1]}/a.wav")
+    assert not isinstance(raised.value, FileNotFoundError)
 
 
 @pytest.mark.parametrize("url", ["nosuchscheme://x/y", "s3://bucket/y"])
