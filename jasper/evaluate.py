@@ -59,15 +59,26 @@ def _run(
             advance(amount)
 
 
-def evaluate(model: Model, utterances: Sequence[Utterance], *, channel: int | None = None) -> Score:
+def evaluate(
+    model: Model,
+    utterances: Sequence[Utterance],
+    *,
+    channel: int | None = None,
+    keep: Callable[[Utterance, FloatArray], None] | None = None,
+) -> Score:
     """Score a model on utterances; references go through the model's own normaliser.
 
-    Raises AudioError, naming the file, where one cannot be read: a score of fewer utterances than were
-    given would be no score of the set.
+    `keep` is shown each utterance's log_probs (T', V). Raises AudioError, naming the file, where one cannot
+    be read: a score of fewer utterances than were given would be no score of the set.
     """
     texts = [""] * len(utterances)
-    for index, hypothesis in _run(model.hypotheses, model.sample_rate, utterances, channel):
-        texts[index] = model.tokenizer.decode(hypothesis.tokens).strip()
+    if keep is None:
+        for index, hypothesis in _run(model.hypotheses, model.sample_rate, utterances, channel):
+            texts[index] = model.tokenizer.decode(hypothesis.tokens).strip()
+    else:
+        for index, recognition in recognize_utterances(model, utterances, channel=channel):
+            texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+            keep(utterances[index], recognition.log_probs)
     return score_texts(model, utterances, texts)
 
 

@@ -125,7 +125,11 @@ class Model:
 
         Greedy search runs on the engine's device where it can, and log-probabilities stay there.
         """
-        return [self.find(heard)[0] for heard in self.posteriors(*self.features(waves))]
+        features, lengths = self.features(waves)
+        if isinstance(self.search, GreedySearch) and isinstance(self.engine, BestPathEngine):
+            return self.search.follow(*self.engine.best_path(features, lengths, self.tokenizer.blank))
+        # All rows in one call: a beam search takes several threads for them.
+        return [hypotheses[0] for hypotheses in self.search(*self.log_probs(features, lengths))]
 
     def words(self, recognition: Recognition) -> tuple[Word, ...]:
         """The words of the best hypothesis, with times and confidence."""

@@ -19,6 +19,7 @@ from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from jasper.config import JoinConfig
+    from jasper.types import FloatArray, Utterance
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory, or a training run.")]
 Channel = Annotated[int | None, typer.Option(help="Channel of files with several; default: their mean.")]
@@ -33,6 +34,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for utterances.jsonl, report.html and report.txt.")
     ] = None,
+    log_probs: Annotated[
+        bool, typer.Option("--log-probs", help="With --out: a NumPy file of each utterance's, too.")
+    ] = False,
     join: Annotated[
         str | None,
         typer.Option(help="MIN:MAX: join short clips of a speaker into strings of that many, each once."),
@@ -49,16 +53,21 @@ def evaluate(
     from jasper.data.manifest import read_manifest
     from jasper.evaluate import evaluate as run_evaluation
 
-    decode = search.config()
+    decode, keep = search.config(), None
+    if log_probs and out is None:
+        raise ConfigError("--log-probs: say with --out where they are to lie")
     if out is not None:
         make_folder(out)
+    if out is not None and log_probs:
+        make_folder(out / "log_probs")
+        keep = partial(_write_log_probs, out / "log_probs")
     utterances = read_manifest(manifest)
     kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
     utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
     if join:
         utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
     with long_work("run the command again"):
-        score = run_evaluation(engine.load(model, decode), utterances, channel=channel)
+        score = run_evaluation(engine.load(model, decode), utterances, channel=channel, keep=keep)
     if out is not None:
         report.write_score_lines(out / "utterances.jsonl", score)
         (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
@@ -110,6 +119,12 @@ def transcribe(
     if faults:
         print(f"jasper: {faults} of {len(audio)} files could not be transcribed", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _write_log_probs(folder: Path, utterance: Utterance, log_probs: FloatArray) -> None:
+    import numpy as np
+
+    np.save(folder / (utterance.id.replace("/", "_") + ".npy"), log_probs)
 
 
 def _parse_join(text: str) -> JoinConfig:

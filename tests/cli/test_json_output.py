@@ -1,5 +1,6 @@
 """`--json` prints one JSON object a line on stdout, with the keys that programs rely on."""
 
+import itertools
 import json
 import math
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from tones import LABELS, assert_fault, raw_recipe, run_jasper, write_corpus
 
+import jasper
 from jasper.bundle import read_model_config, read_weights, write_bundle
 
 
@@ -32,6 +34,21 @@ def test_eval_has_the_rates_and_all_counts(run, corpus):
     assert 0 <= found["cer"] <= 1
     low, high = found["wer_interval"]
     assert low <= found["wer"] <= high
+
+
+def test_eval_leaves_log_probabilities_that_spell_what_it_heard(run, corpus, tmp_path):
+    finished = run_jasper("eval", run, corpus, "--out", tmp_path, "--log-probs")
+    assert finished.code == 0, finished.stderr
+    tokenizer = jasper.load(run).tokenizer
+    rows = [json.loads(line) for line in (tmp_path / "utterances.jsonl").open()]
+    assert len(rows) == len(list((tmp_path / "log_probs").iterdir())) == 12
+    for row in rows:
+        log_probs = np.load(tmp_path / "log_probs" / f"{row['id']}.npy")
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, rtol=1e-5)
+        path = [label for label, _ in itertools.groupby(log_probs.argmax(axis=1))]
+        heard = tokenizer.decode(label for label in path if label != tokenizer.blank)
+        assert heard.strip() == row["hypothesis"]
+    assert_fault(run_jasper("eval", run, corpus, "--log-probs"), "--log-probs: say with --out")
 
 
 def test_eval_leaves_a_report_and_a_line_an_utterance(run, corpus, tmp_path):
