@@ -46,8 +46,8 @@ class Posteriors:
             assert self.device_path.entropy is not None
             return self.device_path.entropy
         log_probs = self.whole()
-        total = -(np.exp(log_probs) * log_probs).sum(axis=1, dtype=np.float64)
-        return np.asarray(total / math.log(log_probs.shape[1]))
+        entropy = np.einsum("tv,tv->t", np.exp(log_probs), log_probs)
+        return np.asarray(entropy / -math.log(log_probs.shape[1]))
 
     def followed_by(self, other: Posteriors) -> Posteriors:
         """The steps of both, one after the other."""
