@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from jasper.audio import check_count, check_finite, mono_blocks, open_audio
-from jasper.errors import AudioError, EmptyAudioError
+from jasper.errors import AudioError, EmptyAudioError, MissingExtraError
 from jasper.storage import open_binary
 from jasper.types import FloatArray, location
 
@@ -75,6 +75,8 @@ def _seekable(source: str | Path | BinaryIO, stack: ExitStack) -> tuple[str, Pat
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
             raise AudioError(f"{place}: {reason}") from None
+        except MissingExtraError as error:
+            raise AudioError(f"{place}: {error}") from None
     name = str(getattr(source, "name", "audio"))
     return name, source if source.seekable() else _spooled(source, stack)
 

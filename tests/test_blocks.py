@@ -112,6 +112,13 @@ def test_without_pyav_a_video_says_what_to_install(tmp_path, monkeypatch):
         whole(tmp_path / "a.m4a")
 
 
+def test_without_fsspec_a_url_says_what_to_install(monkeypatch):
+    """As an AudioError: the other recordings of a command go on."""
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(AudioError, match=r"https://x/a\.wav: fsspec is .*jasper-asr\[remote\]"):
+        whole("https://x/a.wav")
+
+
 def test_a_wrong_extension_is_no_matter(tmp_path):
     soundfile.write(tmp_path / "a.flac", chord(), RATE)
     wrong = (tmp_path / "a.flac").rename(tmp_path / "a.mp3")

@@ -67,7 +67,7 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
         try:
             load: Callable[[Path, EngineConfig], Engine] = getattr(import_module(module), function)
         except ImportError as error:
-            missing = error
+            missing = missing or error  # of the preferred one, which is named
             continue
         try:
             return load(directory, settings)

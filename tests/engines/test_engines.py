@@ -181,6 +181,13 @@ def test_auto_goes_on_to_an_engine_that_has_the_precision_here(directory, monkey
         load_engine(directory, EngineConfig(precision="int8", device="cuda"))
 
 
+def test_an_engine_that_is_not_installed_is_named_with_what_is_missing(directory, monkeypatch):
+    for name in ("openvino", "torch"):
+        monkeypatch.setitem(engines.ENGINES, name, (f"jasper.engines.no_{name}", "load"))
+    with pytest.raises(ModelError, match=r"engine openvino is not installed \(.*no_openvino"):
+        load_engine(directory, EngineConfig(precision="bf16", device="cpu"))
+
+
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
 def test_a_model_that_changed_is_not_taken_from_the_cache(tmp_path, name):
     features = batch([50])
