@@ -44,7 +44,8 @@ class Heard:
 def write_picture(path: Path, heard: Heard) -> None:
     """Write a picture of a recording, in rows of 10 s, to a file that ends in .png or .html.
 
-    Raises ConfigError for another ending, MissingExtraError without matplotlib or, for a page, jinja2.
+    Raises ConfigError for another ending and where nothing can be written, MissingExtraError without
+    matplotlib or, for a page, jinja2.
     """
     check_ending(path)
     rows = _rows(heard)
@@ -58,8 +59,11 @@ def write_picture(path: Path, heard: Heard) -> None:
         title = Path(heard.transcript.path or "standard input").name
         values = {"title": title, "figures": figures, "transcript": heard.transcript}
         data = render_page("transcript.html", **values).encode()
-    with new_file(path) as file:
-        file.write(data)
+    try:
+        with new_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: cannot be written: {error.strerror}") from None
 
 
 def check_ending(path: Path) -> None:

@@ -78,8 +78,12 @@ class TranscriptOptions:
 
         if self.out is not None:
             for name in self.formats:
-                with new_file(self.out / f"{_stem(source)}.{name}") as file:
-                    file.write(WRITERS[name](transcript).encode())
+                path = self.out / f"{_stem(source)}.{name}"
+                try:
+                    with new_file(path) as file:
+                        file.write(WRITERS[name](transcript).encode())
+                except OSError as error:
+                    raise ConfigError(f"--out {path}: cannot be written: {error.strerror}") from None
         elif self.formats:
             typer.echo(WRITERS[self.formats[0]](transcript), nl=False)
         if self.as_json:

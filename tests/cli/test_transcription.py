@@ -96,6 +96,15 @@ def test_a_picture_beside_the_text(run, recording, tmp_path):
     assert not (tmp_path / "no.png").exists()
 
 
+def test_a_place_where_nothing_can_be_written_is_one_line(run, recording, tmp_path):
+    (tmp_path / "file").touch()
+    done = run_jasper("transcribe", run, recording, "--plot", tmp_path / "file" / "a.png")
+    assert_fault(done, "--plot", "a.png: cannot be written")
+    (tmp_path / "long.srt").mkdir()
+    done = run_jasper("transcribe", run, recording, "--out", tmp_path, "--format", "srt")
+    assert_fault(done, "--out", "long.srt: cannot be written")
+
+
 def test_standard_input(run, recording):
     expected = run_jasper("transcribe", run, recording).stdout
     assert in_shell(run, "-", input=recording.read_bytes()).stdout.decode() == expected
