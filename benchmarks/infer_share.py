@@ -1,4 +1,4 @@
-"""A folder, seconds, threads and a precision in; what features, network, search and writing take out."""
+"""A folder, seconds, threads and a precision in; what each step of a transcription takes out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from infer_timing import clock
 
 import jasper
 from jasper.features import PATIENCE
+from jasper.nonspeech import hush
+from jasper.posteriors import Posteriors
 
 RUNS = 15
 
@@ -25,7 +27,7 @@ def main() -> None:
     # As in a process that goes on: it has loaded all that it will.
     model.features([np.zeros(round(PATIENCE * model.sample_rate), np.float32)])
     now = clock(int(threads))
-    times: dict[str, list[float]] = {"features": [], "network": [], "search": [], "writing": []}
+    times: dict[str, list[float]] = {"features": [], "network": [], "search": [], "writing": [], "hush": []}
     for _ in range(RUNS):
         marks = [now()]
         features = model.features([wave])
@@ -39,6 +41,11 @@ def main() -> None:
         marks.append(now())
         for name, start, end in zip(times, marks, marks[1:], strict=False):
             times[name].append(end - start)
+        # `transcribe` does that before the search, and it would have the code of NumPy ready for it.
+        log_probs, _ = model.log_probs(*features)
+        start = now()
+        hush(Posteriors(model.tokenizer.blank, log_probs[0]), model.step_seconds)
+        times["hush"].append(now() - start)
     print(json.dumps({name: statistics.median(values) for name, values in times.items()}))
 
 

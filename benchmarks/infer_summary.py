@@ -90,6 +90,7 @@ def _parts(parts: dict[str, Any], small: str) -> list[tuple[bool, str]]:
         for name, row in parts["start"].items()
     ]
     share = parts["share"]
-    rest = 1 - share["network"] / sum(share.values())
+    rest = sum(share[name] for name in ("features", "search", "writing"))
+    rest /= rest + share["network"]
     aims.append((rest < 0.05, f"features, search and writing: {rest:.1%} of {small} int8 (aim 5 %)"))
     return aims
