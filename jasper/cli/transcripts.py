@@ -30,7 +30,9 @@ class TranscriptOptions:
     out: Annotated[Path | None, typer.Option(help="Folder for a file of each format a recording.")] = None
     plot: Annotated[
         Path | None,
-        typer.Option(help="Picture of one recording: wave, log-mel, posteriors, words; .png or .html."),
+        typer.Option(
+            help="Picture of one recording of up to 5 minutes: wave, log-mel, posteriors, words; .png or .html."
+        ),
     ] = None
     words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False
