@@ -31,7 +31,7 @@ class TranscriptOptions:
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Picture of one recording of 5 minutes at most: wave, log-mel, posteriors, words; png or html."
+            help="Picture of one recording, 5 minutes at most: wave, log-mel, posteriors, words; png or html."
         ),
     ] = None
     words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False
