@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from jasper.compiled import compiled
 from jasper.decode.band import path_in_a_band, path_score
 from jasper.decode.prefixes import log_add
-from jasper.decode.viterbi import StateArray, best_path
+from jasper.decode.viterbi import MAX_BACK_POINTERS, StateArray, best_path, best_paths
 from jasper.errors import TextError
 from jasper.text import min_frames
 from jasper.types import FloatArray
@@ -37,12 +38,37 @@ def align_tokens(log_probs: FloatArray, tokens: Sequence[int], blank: int) -> Sp
     states = np.full(2 * len(tokens) + 1, blank, np.int64)
     states[1::2] = tokens
     log_probs = np.ascontiguousarray(log_probs)
-    path = path_in_a_band(log_probs, states, blank)
-    if path is None:
-        path = best_path(log_probs, states, blank)
+    path = _path(log_probs, states, blank)
     places = 2 * np.arange(len(tokens)) + 1
     starts, ends = np.searchsorted(path, places), np.searchsorted(path, places, side="right")
     return Spans(starts, ends, path_score(path, log_probs, states))
+
+
+def label_starts(
+    log_probs: FloatArray, lengths: StateArray, tokens: StateArray, num_tokens: StateArray, blank: int
+) -> list[tuple[int, ...]]:
+    """When each label of each row begins: `align_tokens` for a batch of texts that fit into the steps.
+
+    log_probs: (B, T, V), of whose steps lengths (B,) count. tokens: (B, L), of which num_tokens (B,) count.
+    """
+    states = np.full((len(tokens), 2 * tokens.shape[1] + 1), blank, np.int64)
+    states[:, 1::2] = tokens
+    num_states = 2 * num_tokens + 1
+    if log_probs.shape[1] * states.shape[1] <= MAX_BACK_POINTERS:
+        paths = best_paths(log_probs, lengths, states, num_states, blank)
+    else:
+        paths = np.zeros(log_probs.shape[:2], np.int64)
+        for row, (length, count) in enumerate(zip(lengths, num_states, strict=True)):
+            paths[row, :length] = _path(log_probs[row, :length], states[row, :count], blank)
+    # A label is an odd state, and begins where the path comes to it.
+    begins = (paths % 2 == 1) & (np.diff(paths, axis=1, prepend=0) != 0)
+    starts, ends = begins.nonzero()[1].tolist(), num_tokens.cumsum().tolist()
+    return [tuple(starts[begin:end]) for begin, end in itertools.pairwise([0, *ends])]
+
+
+def _path(log_probs: FloatArray, states: StateArray, blank: int) -> StateArray:
+    path = path_in_a_band(log_probs, states, blank)
+    return best_path(log_probs, states, blank) if path is None else path
 
 
 @compiled

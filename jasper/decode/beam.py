@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jasper.config import DecodeConfig
-from jasper.decode.align import align_tokens, text_log_prob
+from jasper.decode.align import align_tokens, label_starts, text_log_prob
 from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, Rule
 from jasper.decode.greedy import check_log_probs
 from jasper.decode.hotwords import hotword_automaton
@@ -67,6 +68,8 @@ class BeamSearch:
         words = sorted({*vocabulary, *named})
         self._rule = Rule(
             beam_width=config.beam_width,
+            cutoff_top_n=config.cutoff_top_n,
+            cutoff_prob=config.cutoff_prob,
             prune=math.inf if config.prune is None else config.prune,
             recombine=config.nbest == 1 if config.recombine is None else config.recombine,
             alpha=config.alpha,
@@ -103,21 +106,37 @@ class BeamSearch:
         Raises ModelError for shapes and lengths that do not fit, and for a valid step that is not a number.
         """
         check_log_probs(log_probs, lengths, self.tokenizer.blank)
-        rows = [np.ascontiguousarray(row[:length]) for row, length in zip(log_probs, lengths, strict=True)]
-        threads = min(len(rows), self.config.threads or os.cpu_count() or 1)
+        log_probs, lengths = np.ascontiguousarray(log_probs), lengths.astype(np.int64)
+        threads = min(len(lengths), self.config.threads or os.cpu_count() or 1)
         if threads <= 1:
-            return [self._search(row) for row in rows]
+            return self._search(log_probs, lengths)
+        longest_first = np.argsort(-lengths, kind="stable")
+        shares = [longest_first[thread::threads] for thread in range(threads)]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self._search, rows))
+            found = pool.map(lambda rows: self._search(log_probs[rows], lengths[rows]), shares)
+        by_row = dict(zip(np.concatenate(shares).tolist(), chain.from_iterable(found), strict=True))
+        return [by_row[row] for row in range(len(lengths))]
 
-    def _search(self, log_probs: FloatArray) -> list[Hypothesis]:
-        tokens, num_tokens = self._cut(log_probs)
-        tried = np.full_like(log_probs, -math.inf)
-        for_step = np.arange(tokens.shape[1]) < num_tokens[:, None]
-        steps, columns = np.nonzero(for_step)
-        chosen = tokens[steps, columns]
-        tried[steps, chosen] = log_probs[steps, chosen]
-        tree, beam = search(tried, tokens, num_tokens, self._fusion, self._rule)
+    def _search(self, log_probs: FloatArray, lengths: IntArray) -> list[list[Hypothesis]]:
+        """What `__call__` gives, on one thread; all rows in one call where one text of each is wanted."""
+        if self.config.nbest > 1:
+            return [self._nbest(log_probs[row, :length]) for row, length in enumerate(lengths)]
+        texts = search(log_probs, lengths, self._fusion, self._rule).texts
+        num_tokens = np.maximum(texts.num_tokens, 0)
+        tokens = texts.tokens[:, : num_tokens.max(initial=0)]
+        starts = label_starts(log_probs, lengths, tokens, num_tokens, self.tokenizer.blank)
+        columns = tokens.tolist(), starts, texts.score.tolist(), texts.added.tolist()
+        hypotheses = [
+            [Hypothesis(tuple(labels[: len(frames)]), frames, score, added)]
+            for labels, frames, score, added in zip(*columns, strict=True)
+        ]
+        for row in np.flatnonzero(texts.num_tokens < 0):
+            hypotheses[row] = self._nbest(log_probs[row, : lengths[row]])
+        return hypotheses
+
+    def _nbest(self, log_probs: FloatArray) -> list[Hypothesis]:
+        """The N best of one row (T, V)."""
+        _, tree, beam, tried = search(log_probs[None], np.array([len(log_probs)]), self._fusion, self._rule)
         if not np.isfinite(beam["rank"]).any():
             beam = self._beginnings(tree, beam, log_probs)
         found = best_texts(tree, beam, self.config.nbest, partial(self._frames, log_probs))
@@ -126,21 +145,6 @@ class BeamSearch:
             found = sorted((one for one in exact if math.isfinite(one.score)), key=lambda one: -one.score)
         texts = [Hypothesis(one.tokens, one.frames, one.score, one.added) for one in found]
         return texts or [Hypothesis((), (), -math.inf)]
-
-    def _cut(self, log_probs: FloatArray) -> tuple[IndexArray, IndexArray]:
-        """The labels tried at each step, likely ones first (T, K), and how many they are (T,)."""
-        steps, classes = log_probs.shape
-        keep = min(self.config.cutoff_top_n, classes)
-        tokens = np.argsort(-log_probs, axis=1, kind="stable")[:, :keep]
-        before = np.exp(np.take_along_axis(log_probs, tokens, axis=1).astype(np.float64)).cumsum(axis=1)
-        num_tokens = 1 + (before[:, :-1] < self.config.cutoff_prob).sum(axis=1)
-        # The blank is always tried: without it a lexicon could leave no way on.
-        blank = self.tokenizer.blank
-        missing = np.flatnonzero(~((tokens == blank) & (np.arange(keep) < num_tokens[:, None])).any(axis=1))
-        tokens = np.hstack([tokens, np.full((steps, 1), blank)])
-        tokens[missing, num_tokens[missing]] = blank
-        num_tokens[missing] += 1
-        return tokens.astype(np.int64), num_tokens.astype(np.int64)
 
     def _beginnings(self, tree: Records, beam: Records, log_probs: FloatArray) -> Records:
         """Where a lexicon lets no text of the beam end: the longest beginning of each that may, as a beam."""

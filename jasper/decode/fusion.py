@@ -6,7 +6,7 @@ be expected to add (in flashlight: smearing); the estimate orders the beam alone
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from jasper.lm.ngram import UNKNOWN, Node, NodeTable, advance, find
 IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
 Float64Array = NDArray[np.float64]
 PlaceArray = NDArray[np.int32]  # read-only, as a language model's
+Record = Any  # a row of an array of records
 
 
 class Fusion(NamedTuple):
@@ -40,6 +41,8 @@ class Rule(NamedTuple):
     """Numbers of the search; scores are natural logarithms."""
 
     beam_width: int
+    cutoff_top_n: int  # labels tried at each step, at most: the likeliest …
+    cutoff_prob: float  # … until they have this probability together
     prune: float  # prefixes this much below the best are dropped
     recombine: bool  # of prefixes that will be scored alike from here on, keep the best alone
     alpha: float  # weight of the language model
@@ -67,10 +70,9 @@ def close_word(fusion: Fusion, rule: Rule, place: Node, state: Node) -> tuple[fl
 
 
 @compiled_inside
-def extend(
-    fusion: Fusion, rule: Rule, place: Node, state: Node, hot: int, exact: float, token: int
-) -> tuple[Node, Node, int, float, float]:
-    """Place, state, hot, exact and estimate of a prefix that one more label continues."""
+def extend(fusion: Fusion, rule: Rule, node: Record, token: int, after: Record) -> None:
+    """Set place, state, hot, exact and estimate `after` a prefix (of NODE) that one more label continues."""
+    place, state, hot, exact = node.place, node.state, node.hot, node.exact
     if rule.by_token:
         score, state = advance(fusion.ngram, state, fusion.token_word[token])
         exact += rule.alpha * score + rule.beta
@@ -86,16 +88,19 @@ def extend(
             place = len(fusion.place_letter) - 1
         hot = fusion.hot_next[hot, letter]
         exact += fusion.hot_bonus[hot]
-    return place, state, hot, exact, exact + fusion.place_expected[place] + fusion.hot_expected[hot]
+    after.place, after.state, after.hot = place, state, hot
+    after.exact = exact
+    after.estimate = exact + fusion.place_expected[place] + fusion.hot_expected[hot]
 
 
 @compiled_inside
-def finish(fusion: Fusion, rule: Rule, place: Node, state: Node, hot: int, exact: float) -> float:
-    """What is added to a text that ends with this prefix."""
-    if place != 0:
-        added, state = close_word(fusion, rule, place, state)
+def finish(fusion: Fusion, rule: Rule, node: Record) -> float:
+    """What is added to a text that ends with this prefix (of NODE)."""
+    state, exact = node.state, node.exact
+    if node.place != 0:
+        added, state = close_word(fusion, rule, node.place, state)
         exact += added
         if rule.space >= 0:
-            exact += fusion.hot_bonus[fusion.hot_next[hot, rule.space]]
+            exact += fusion.hot_bonus[fusion.hot_next[node.hot, rule.space]]
     score, _ = advance(fusion.ngram, state, rule.end)
     return float(exact + rule.alpha * score)

@@ -99,10 +99,11 @@ def make(config: DecodeConfig, tokenizer: Tokenizer) -> GreedySearch:
 def check_log_probs(log_probs: FloatArray, lengths: IntArray, blank: int) -> None:
     """Raise ModelError for shapes and lengths that do not fit, and for a valid step that is not a number."""
     _checked_steps(log_probs, lengths, blank)
-    valid = np.arange(log_probs.shape[1]) < lengths[:, None]
-    bad = np.argwhere(np.isnan(log_probs.max(axis=2)) & valid)
-    if len(bad):
-        raise _not_a_number(*bad[0].tolist())
+    if np.isnan(log_probs.max(initial=-math.inf)):  # seldom, and it may be past the lengths
+        valid = np.arange(log_probs.shape[1]) < lengths[:, None]
+        bad = np.argwhere(np.isnan(log_probs).any(axis=2) & valid)
+        if len(bad):
+            raise _not_a_number(*bad[0].tolist())
 
 
 def _checked_steps(log_probs: FloatArray, lengths: IntArray, blank: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jasper.compiled import compiled_inside
-from jasper.decode.fusion import Float64Array, Fusion, IndexArray, Rule, extend
+from jasper.decode.fusion import Float64Array, IndexArray, Rule
 
 Records = Any  # an array of one of the records below: one argument to the compiler where columns are many
 
@@ -66,67 +66,94 @@ AHEAD = np.dtype(
     [
         ("node", np.int64),  # of both, -1 where there never was one
         ("slot", np.int64),  # and its slot, -1 where it has none
+        ("place", np.int64),  # these five as a node of both has them
+        ("state", np.int64),
+        ("hot", np.int64),
+        ("exact", np.float64),
         ("estimate", np.float64),  # NaN: not asked for yet
     ]
 )
 
 
 class Room(NamedTuple):
-    """The memory of a search."""
+    """The memory of a search; one utterance after the other has it."""
 
     tree: Records  # (N,) of NODE
     beam: Records  # (beam_width,) of SLOT
+    ahead: Records  # (beam_width, V) of AHEAD
+
+
+class Scratch(NamedTuple):
+    """What is only remembered within a step."""
+
+    tokens: IndexArray  # (labels,) that are tried
     pool: Records  # (beam_width * labels,) of CANDIDATE
     ranks: Float64Array  # of the candidates, and after them of the beam
-    ahead: Records  # (beam_width, V) of AHEAD
-    table: IndexArray  # scratch of `recombine`, a power of two
+    table: IndexArray  # of `recombine`, a power of two
 
 
-def new_room(steps: int, classes: int, num_tokens: int, rule: Rule) -> Room:
-    """Memory for so many steps, outputs and labels tried at each step, with the empty prefix in the beam."""
+def new_room(steps: int, classes: int, rule: Rule) -> Room:
+    """Memory for utterances of so many steps and outputs."""
     width = rule.beam_width
     tree = np.recarray(steps * width + 1, NODE)
-    beam = np.recarray(width, SLOT)
-    beam.node = -1
     tree[0] = (-1, rule.blank, -1, -1, 0, 0, rule.start, 0, 0.0, 0.0, -1, 0, 0.0)
-    beam[0] = (0, 0.0, -math.inf, 0.0, 0.0, 0.0, 0.0)
-    ahead = np.recarray((width, classes), AHEAD)
-    ahead[:] = (-1, -1, math.nan)
-    return Room(
-        tree,
-        beam,
+    return Room(tree, np.recarray(width, SLOT), np.recarray((width, classes), AHEAD))
+
+
+def new_scratch(classes: int, rule: Rule) -> Scratch:
+    """Memory for a step of so many outputs."""
+    width, num_tokens = rule.beam_width, min(rule.cutoff_top_n, classes)
+    return Scratch(
+        np.empty(num_tokens, np.int64),
         np.recarray(width * num_tokens, CANDIDATE),
         np.empty(width * (num_tokens + 1)),
-        ahead,
         np.empty(1 << (2 * width).bit_length(), np.int64),
     )
 
 
 @compiled_inside
-def grow(room: Room, candidate: Records, size: int, fusion: Fusion, rule: Rule) -> int:
+def begin(room: Room) -> None:
+    """Leave nothing but the empty prefix."""
+    for slot in range(len(room.beam)):
+        room.beam[slot].node = -1
+    root, entry = room.tree[0], room.beam[0]
+    root.child, root.slot, root.into = -1, 0, -1
+    entry.node, entry.blank, entry.label = 0, 0.0, -math.inf
+    entry.total = 0.0
+    forget(room.ahead[0])
+
+
+@compiled_inside
+def forget(row: Records) -> None:
+    """Nothing is known of what may follow the prefix of a row (V,) of `ahead`."""
+    for token in range(len(row)):
+        after = row[token]
+        after.node, after.slot, after.estimate = -1, -1, math.nan
+
+
+@compiled_inside
+def grow(room: Room, candidate: Records, size: int) -> int:
     """Set the candidate's node, a new one if it never was; the number of nodes then."""
-    tree, token = room.tree, candidate.token
-    ahead = room.ahead[candidate.slot, token]
+    tree, ahead = room.tree, room.ahead[candidate.slot, candidate.token]
     candidate.node = ahead.node
     if candidate.node >= 0:
         return size
     above, node = tree[candidate.parent], tree[size]
-    node.parent, node.token, node.child, node.sibling = candidate.parent, token, -1, above.child
-    node.into = -1
+    node.parent, node.token = candidate.parent, candidate.token
+    node.child, node.sibling = -1, above.child
+    node.place, node.state, node.hot = ahead.place, ahead.state, ahead.hot
+    node.exact, node.estimate, node.into = ahead.exact, ahead.estimate, -1
     above.child = candidate.node = ahead.node = size
-    node.place, node.state, node.hot, node.exact, node.estimate = extend(
-        fusion, rule, above.place, above.state, above.hot, above.exact, token
-    )
     return size + 1
 
 
 @compiled_inside
-def free(tree: Records, beam: Records, ahead: Records, slot: int) -> None:
+def free(room: Room, slot: int) -> None:
     """Take a prefix out of the beam."""
-    entry = beam[slot]
+    tree, entry = room.tree, room.beam[slot]
     node = tree[entry.node]
     if node.parent >= 0 and tree[node.parent].slot >= 0:
-        ahead[tree[node.parent].slot, node.token].slot = -1
+        room.ahead[tree[node.parent].slot, node.token].slot = -1
     node.slot = entry.node = -1
 
 
@@ -136,9 +163,7 @@ def join(room: Room, candidate: Records, slot: int) -> None:
     tree, entry, node = room.tree, room.beam[slot], room.tree[candidate.node]
     entry.node, node.slot = candidate.node, slot
     entry.blank, entry.label, entry.total = -math.inf, candidate.label, candidate.label
-    for token in range(room.ahead.shape[1]):
-        ahead = room.ahead[slot, token]
-        ahead.node, ahead.slot, ahead.estimate = -1, -1, math.nan
+    forget(room.ahead[slot])
     child = node.child
     while child >= 0:
         below, ahead = tree[child], room.ahead[slot, tree[child].token]
@@ -170,19 +195,19 @@ def give_way(room: Room, slot: int, kept: int, step: int, loss: float) -> None:
         node.into, node.step, node.loss = into, step, loss
     if tree[into].into == room.beam[slot].node:
         tree[into].into = -1
-    free(tree, room.beam, room.ahead, slot)
+    free(room, slot)
 
 
 @compiled_inside
-def recombine(room: Room, stranger: int, step: int) -> None:
+def recombine(room: Room, table: IndexArray, used: int, stranger: int, step: int) -> None:
     """Of prefixes that are alike keep the most probable alone (in flashlight and pyctcdecode too).
 
     `stranger` is the place of unknown words: there the spelling counts, which the place does not tell.
     """
-    tree, beam, table, mask = room.tree, room.beam, room.table, len(room.table) - 1
+    tree, beam, mask = room.tree, room.beam, len(table) - 1
     for key in range(len(table)):
         table[key] = -1
-    for slot in range(len(beam)):
+    for slot in range(used):
         entry = beam[slot]
         if entry.node < 0 or tree[entry.node].place == stranger:
             continue

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled, compiled_inside
+from jasper.compiled import compiled, compiled_in_place, compiled_inside
 from jasper.types import FloatArray
 
 StateArray = NDArray[np.int64]  # a state is a place in: blank, label, blank, label, …, blank
@@ -27,6 +27,23 @@ def best_path(log_probs: FloatArray, states: StateArray, blank: int) -> StateArr
         ends = min(2, len(states))
         _fill(path, log_probs, states, blank, ends, ends)
     return path
+
+
+def best_paths(
+    log_probs: FloatArray, lengths: StateArray, states: StateArray, num_states: StateArray, blank: int
+) -> StateArray:
+    """`best_path` (B, T) of each row of a batch, zeros after its end. Memory is T × S.
+
+    log_probs: (B, T, V), of whose steps lengths (B,) count. states: (B, S), of which num_states (B,) count.
+    """
+    (rows, steps, _), most = log_probs.shape, states.shape[1]
+    paths = np.zeros((rows, steps), np.int64)
+    scores = np.full((rows, 2, most), -math.inf)
+    if steps:
+        scores[:, 0, :2] = np.take_along_axis(log_probs[:, 0], states[:, :2], axis=1)
+    back = np.empty((steps, most), np.int8)
+    trace(paths, log_probs, lengths, states, num_states, blank, 2, back, scores)
+    return paths
 
 
 def _fill(
@@ -55,11 +72,12 @@ def trace_from(
     path: StateArray, log_probs: FloatArray, states: StateArray, blank: int, first: ScoreArray, num_ends: int
 ) -> ScoreArray:
     """Write the best path (T,) from scores (S,) of the first step to a last state; the last step's scores."""
-    back = np.zeros((len(path), len(states)), np.int8)
-    scores = np.empty((2, len(states)))
-    scores[0] = first
-    trace(path, log_probs, states, blank, num_ends, back, scores)
-    last: ScoreArray = scores[(len(path) - 1) % 2]
+    scores = np.empty((1, 2, len(states)))
+    scores[0, 0] = first
+    lengths, num_states = np.array([len(path)]), np.array([len(states)])
+    back = np.empty((len(path), len(states)), np.int8)
+    trace(path[None], log_probs[None], lengths, states[None], num_states, blank, num_ends, back, scores)
+    last: ScoreArray = scores[0, (len(path) - 1) % 2]
     return last
 
 
@@ -67,13 +85,14 @@ def trace_from(
 def step(
     row: FloatArray,
     states: StateArray,
+    count: int,
     blank: int,
     before: ScoreArray,
     after: ScoreArray,
     back: NDArray[np.int8],
 ) -> None:
-    """One step of Viterbi's recursion; back (S,) is how many states each came on by."""
-    for state in range(len(states)):
+    """One step of Viterbi's recursion; back (S,) is how many states each of the first `count` came on by."""
+    for state in range(count):
         best, come = before[state], 0
         if state > 0 and before[state - 1] > best:
             best, come = before[state - 1], 1
@@ -85,32 +104,33 @@ def step(
 
 
 @compiled_inside
-def last_state(scores: ScoreArray, num_ends: int) -> int:
-    """The best of the last states."""
-    best = len(scores) - num_ends
-    for state in range(best + 1, len(scores)):
+def last_state(scores: ScoreArray, count: int, num_ends: int) -> int:
+    """The best of the last of `count` states."""
+    best = count - num_ends if count > num_ends else 0
+    for state in range(best + 1, count):
         if scores[state] > scores[best]:
             best = state
     return best
 
 
-@compiled
+@compiled_in_place
 def trace(
-    path: StateArray, log_probs: FloatArray, states: StateArray, blank: int, num_ends: int,
-    back: NDArray[np.int8], scores: ScoreArray,
+    paths: StateArray, log_probs: FloatArray, lengths: StateArray, states: StateArray, num_states: StateArray,
+    blank: int, num_ends: int, back: NDArray[np.int8], scores: ScoreArray,
 ) -> None:  # fmt: skip
-    """Write the best path (T,) with all back-pointers (T, S) in memory; scores[0] are the first step's.
+    """Write the best path (B, T) of each row; scores[:, 0] are those of its first step, back is (T, S).
 
     (What it needs comes from outside: a function that makes arrays takes the compiler half a second longer.)
     """
-    before, after = scores[0], scores[1]
-    for now in range(1, len(path)):
-        step(log_probs[now], states, blank, before, after, back[now])
-        before, after = after, before
-    state = last_state(before, num_ends)
-    for now in range(len(path) - 1, -1, -1):
-        path[now] = state
-        state -= back[now, state]
+    for row in range(len(lengths)):
+        before, after = scores[row, 0], scores[row, 1]
+        for now in range(1, lengths[row]):
+            step(log_probs[row, now], states[row], num_states[row], blank, before, after, back[now])
+            before, after = after, before
+        state = last_state(before, num_states[row], num_ends)
+        for now in range(lengths[row] - 1, -1, -1):
+            paths[row, now] = state
+            state -= back[now, state]
 
 
 @compiled
@@ -125,10 +145,10 @@ def halfway(
     for state in range(count):
         before[state] = log_probs[0, states[state]] if state < num_starts else -math.inf
     for now in range(1, len(log_probs)):
-        step(log_probs[now], states, blank, before, after, back)
+        step(log_probs[now], states, count, blank, before, after, back)
         before, after = after, before
         if now > middle:
             for state in range(count):
                 passed_after[state] = passed[state - back[state]]
             passed, passed_after = passed_after, passed
-    return int(passed[last_state(before, num_ends)])
+    return int(passed[last_state(before, count, num_ends)])
