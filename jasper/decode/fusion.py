@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled_inside
+from jasper.compiled import compiled_inline, compiled_inside
 from jasper.lm.ngram import UNKNOWN, Node, NodeTable, advance, find
 
 IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
@@ -69,7 +69,7 @@ def close_word(fusion: Fusion, rule: Rule, place: Node, state: Node) -> tuple[fl
     return added, state
 
 
-@compiled_inside
+@compiled_inline
 def extend(fusion: Fusion, rule: Rule, node: Record, token: int, after: Record) -> None:
     """Set place, state, hot, exact and estimate `after` a prefix (of NODE) that one more label continues."""
     place, state, hot, exact = node.place, node.state, node.hot, node.exact
