@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasper.config import DecodeConfig, SubwordConfig
-from jasper.decode import greedy
+from jasper.decode import align, greedy
 from jasper.decode.beam import BeamSearch
 from jasper.errors import ConfigError, LanguageModelError, ModelError, TextError
 from jasper.lm import NGram, read_arpa
@@ -162,14 +162,22 @@ def test_hotwords_count_where_they_stand_as_words(trigram, seed, steps, with_lm)
     assert_exact(random_log_probs(seed, steps), search, added)
 
 
-@given(st.lists(st.integers(0, 40), min_size=2, max_size=4), seeds)
-@settings(max_examples=10, deadline=None)
-def test_a_row_gives_in_a_batch_what_it_gives_alone(lengths, seed):
-    search = BeamSearch(TOKENIZER, DecodeConfig(search="beam", beam_width=6, nbest=3, threads=2))
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=4), seeds, st.sampled_from([1, 3]))
+@settings(max_examples=20, deadline=None)
+def test_a_row_gives_in_a_batch_what_it_gives_alone(lengths, seed, nbest):
+    """Also where the lexicon lets no text of one row end, and memory for the alignment of all is short."""
+    config = DecodeConfig(search="beam", beam_width=6, nbest=nbest, threads=2)
+    search = BeamSearch(TOKENIZER, config, lexicon=["aab", "bab"])
     batch = np.stack([random_log_probs(seed + row, 45) for row in range(len(lengths))])
     rows = zip(batch, lengths, strict=True)
     alone = [search(row[None, :length], np.array([length]))[0] for row, length in rows]
     assert search(batch, np.array(lengths)) == alone
+    for (best, *_), row, length in zip(alone, batch, lengths, strict=True):
+        spans = align.align_tokens(row[:length], best.tokens, TOKENIZER.blank)
+        assert best.frames == tuple(spans.starts.tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(align, "MAX_BACK_POINTERS", 100)
+        assert search(batch, np.array(lengths)) == alone
 
 
 def test_a_wide_beam_finds_the_best_text_that_a_narrow_one_misses():
