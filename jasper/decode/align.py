@@ -72,8 +72,11 @@ def _path(log_probs: FloatArray, states: StateArray, blank: int) -> StateArray:
 
 
 @compiled
-def text_log_prob(log_probs: FloatArray, tokens: StateArray, blank: int) -> float:
-    """Natural log of the probability of all alignments that spell tokens (L,) over log_probs (T, V)."""
+def text_log_prob(log_probs: FloatArray, tokens: StateArray, blank: int, gap: int = -1) -> float:
+    """Natural log of the probability of all alignments that spell tokens (L,) over log_probs (T, V).
+
+    `gap`: a label that may come again after itself, and before all others, without being spelt; -1 for none.
+    """
     states = np.full(2 * len(tokens) + 1, blank, np.int64)
     states[1::2] = tokens
     before = np.full(len(states), -math.inf)
@@ -81,10 +84,13 @@ def text_log_prob(log_probs: FloatArray, tokens: StateArray, blank: int) -> floa
     for now in range(len(log_probs)):
         # From the last state down, so that a step's scores can overwrite those before it.
         for state in range(len(states) - 1, -1, -1):
-            label, total = states[state], before[state]
+            label, come = states[state], -math.inf
+            emitted = stays = np.float64(log_probs[now, label])
+            if gap >= 0 and (state == 0 or (label == blank and states[state - 1] == gap)):
+                stays = log_add(emitted, np.float64(log_probs[now, gap]))
             if state > 0 and not (now == 0 and state > 1):
-                total = log_add(total, before[state - 1])
+                come = before[state - 1]
             if state > 1 and label != blank and label != states[state - 2]:
-                total = log_add(total, before[state - 2])
-            before[state] = total + log_probs[now, label]
+                come = log_add(come, before[state - 2])
+            before[state] = log_add(before[state] + stays, come + emitted)
     return log_add(before[-1], before[-2]) if len(states) > 1 else before[-1]

@@ -37,6 +37,8 @@ class BeamSearch:
     A text's score is ln P(text | sound) + alpha · ln P(text) by the language model + beta for each word
     + `unknown` for each word outside the vocabulary + the weight of each hotword in it. With a beam that is
     wide enough, nothing cut off and nothing recombined, they are exactly the texts of the highest scores.
+    A text is its words: alignments with several spaces in place of one are its own too, unless a language
+    model of characters counts them.
 
     Where the sound breaks off and the lexicon lets no text of the beam end, what is found is the beginning of
     one: as long as may be, up to a word that is complete.
@@ -76,6 +78,7 @@ class BeamSearch:
             beta=config.beta if config.beta is not None else float(lm is not None),
             unknown=unknown,
             blank=tokenizer.blank,
+            gap=-1 if by_token or " " not in tokenizer.labels else tokenizer.labels.index(" "),
             space=letters.labels.index(" ") if " " in letters.labels else -1,
             by_token=by_token,
             start=ngram.start,
@@ -155,7 +158,8 @@ class BeamSearch:
         return beam
 
     def _acoustic(self, log_probs: FloatArray, tokens: Sequence[int]) -> float:
-        return float(text_log_prob(log_probs, np.array(tokens, np.int64), self.tokenizer.blank))
+        text = np.array(tokens, np.int64)
+        return float(text_log_prob(log_probs, text, self._rule.blank, self._rule.gap))
 
     def _frames(self, log_probs: FloatArray, tokens: Sequence[int]) -> tuple[int, ...] | None:
         """When each label begins; None where they do not fit into the steps."""

@@ -49,6 +49,7 @@ class Rule(NamedTuple):
     beta: float  # added for each unit that the language model predicts
     unknown: float  # added for each word that is not in the lexicon
     blank: int
+    gap: int  # a label that says no more after itself, nor before all others: the space; -1 for none
     space: int  # the letter between words; -1 where there is none
     by_token: bool  # the language model predicts labels, not words
     start: int  # state of the language model before the first word

@@ -103,6 +103,8 @@ def stay(row: FloatArray, tree: Records, beam: Records, used: int, rule: Rule) -
         node = tree[entry.node]
         entry.next_blank = entry.total + row[rule.blank]
         entry.next_label = entry.label + row[node.token]
+        if node.token == rule.gap:
+            entry.next_blank = log_add(entry.next_blank, entry.blank + row[rule.gap])
         rank = node.estimate + (entry.next_label if entry.next_label > entry.next_blank else entry.next_blank)
         if rank > best:
             best = rank
@@ -126,6 +128,8 @@ def spread(
         node = tree[entry.node]
         for index in range(num_tokens):
             token = scratch.tokens[index]
+            if token == rule.gap and token == node.token:
+                continue  # it is the same text still: `stay`
             label = row[token] + (entry.blank if token == node.token else entry.total)
             ahead = room.ahead[slot, token]
             if ahead.slot >= 0:
@@ -275,7 +279,7 @@ def run(
     """Write what `search` finds; the number of prefixes in the tree of the last row."""
     nodes = 0
     for row in range(len(lengths)):
-        begin(room)
+        begin(room, rule.gap)
         used = nodes = np.int64(1)  # for the literal 1 numba would compile its own loops
         for step in range(lengths[row]):
             now = tried[step]

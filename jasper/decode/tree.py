@@ -112,12 +112,13 @@ def new_scratch(classes: int, rule: Rule) -> Scratch:
 
 
 @compiled_inside
-def begin(room: Room) -> None:
-    """Leave nothing but the empty prefix."""
+def begin(room: Room, gap: int) -> None:
+    """Leave nothing but the empty prefix, which is as if `gap` had been said, where there is such a label."""
     for slot in range(len(room.beam)):
         room.beam[slot].node = -1
     root, entry = room.tree[0], room.beam[0]
     root.child, root.slot, root.into = -1, 0, -1
+    root.token = max(gap, 0)
     entry.node, entry.blank, entry.label = 0, 0.0, -math.inf
     entry.total = 0.0
     forget(room.ahead[0])
