@@ -86,7 +86,7 @@ def postprocess(model: Model, utterances: Sequence[Utterance], folder: Path) -> 
             raise ModelError(f"{folder / row['name']}.steps.bin: {found.tolist()}, not {steps.tolist()}")
         log_probs = _read(folder / f"{row['name']}.log_probs.bin", "<f4", shape)
         hypotheses = model.search(log_probs, steps)[: len(row["ids"])]
-        texts += [model.tokenizer.decode(best.tokens).strip() for best, *_ in hypotheses]
+        texts += [model.tokenizer.text(best.tokens) for best, *_ in hypotheses]
         ids += row["ids"]
     if ids != [utterance.id for utterance in utterances]:
         raise ManifestError(f"{folder / INDEX}: its utterances are not those of the manifest, in its order")

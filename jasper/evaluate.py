@@ -74,10 +74,10 @@ def evaluate(
     texts = [""] * len(utterances)
     if keep is None:
         for index, hypothesis in _run(model.hypotheses, model.sample_rate, utterances, channel):
-            texts[index] = model.tokenizer.decode(hypothesis.tokens).strip()
+            texts[index] = model.tokenizer.text(hypothesis.tokens)
     else:
         for index, recognition in recognize_utterances(model, utterances, channel=channel):
-            texts[index] = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+            texts[index] = model.tokenizer.text(recognition.hypothesis.tokens)
             keep(utterances[index], recognition.log_probs)
     return score_texts(model, utterances, texts)
 

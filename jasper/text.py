@@ -79,6 +79,10 @@ class Tokenizer:
             raise TextError(f"tokens {strange} are not indices of the {self.blank} labels")
         return "".join(self.labels[token] for token in tokens)
 
+    def text(self, tokens: Iterable[int]) -> str:
+        """What `decode` gives as words with one space between them, however many a network said."""
+        return " ".join(self.decode(tokens).split())
+
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """Read a UTF-8 file of one label a line; the space is a line of one space or the word `<space>`."""

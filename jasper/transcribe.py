@@ -157,7 +157,7 @@ def _heard(
         hypotheses = model.find(hushed)
         timed = model.words(Recognition(hypotheses, hushed.whole())) if words else ()
         segment = Segment(
-            model.tokenizer.decode(hypotheses[0].tokens).strip(),
+            model.tokenizer.text(hypotheses[0].tokens),
             offset,
             offset + len(hushed) * model.step_seconds,
             hypotheses[0].score,

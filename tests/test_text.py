@@ -244,6 +244,12 @@ def test_tokenizer_round_trip(text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def test_a_text_has_one_space_between_its_words_however_many_were_said():
+    tokenizer = Tokenizer((" ", "a", "b"))
+    assert tokenizer.text([0, 1, 2, 0, 0, 1, 0]) == "ab a"
+    assert tokenizer.text([]) == tokenizer.text([0, 0]) == ""
+
+
 def test_tokenizer_names_what_it_cannot_spell():
     tokenizer = Tokenizer(("a", "b"))
     assert tokenizer.blank == 2

@@ -107,7 +107,7 @@ def rescore(
 
 def texts_of(hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[str]:
     """The words of each, one space between them."""
-    return [" ".join(tokenizer.decode(one.tokens).split()) for one in hypotheses]
+    return [tokenizer.text(one.tokens) for one in hypotheses]
 
 
 def reorder(

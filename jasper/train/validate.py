@@ -71,7 +71,7 @@ def _try_share(
             for index, recognition in recognize_utterances(
                 model, utterances, channel=config.data.channel, share=share
             ):
-                text = model.tokenizer.decode(recognition.hypothesis.tokens).strip()
+                text = model.tokenizer.text(recognition.hypothesis.tokens)
                 own[index] = text, _loss(config, model, utterances[index].text, recognition)
     except (Stopped, AudioError) as error:
         return error
