@@ -22,7 +22,7 @@ from jasper.features import FeatureExtractor
 from jasper.posteriors import Posteriors
 from jasper.recipe import parse_config
 from jasper.text import Tokenizer, get_normalizer
-from jasper.types import FloatArray, Hypothesis, IntArray, Search, Transcript, Word
+from jasper.types import BestPath, FloatArray, Hypothesis, IntArray, Search, Transcript, Word
 
 if TYPE_CHECKING:
     from jasper.stream import Stream, StreamConfig
@@ -97,9 +97,9 @@ class Model:
         stay there, unless the `whole` of them is asked for.
         """
         blank = self.tokenizer.blank
-        greedy = isinstance(self.search, GreedySearch)
-        if greedy and not whole and isinstance(self.engine, BestPathEngine):
-            path, lengths = self.engine.best_path(features, lengths, blank)
+        found = None if whole else self._path_on_device(features, lengths)
+        if found is not None:
+            path, lengths = found
             return [Posteriors(blank, None, path[row, :length]) for row, length in enumerate(lengths)]
         log_probs, lengths = self.log_probs(features, lengths)
         return [Posteriors(blank, log_probs[row, :length]) for row, length in enumerate(lengths)]
@@ -108,9 +108,18 @@ class Model:
         """The best hypotheses of what was heard, best first."""
         lengths = np.array([len(heard)])
         if heard.log_probs is None:
-            assert isinstance(self.search, GreedySearch)
-            return tuple(self.search.follow(heard.path[None], lengths))
+            return tuple(self._follow(heard.path[None], lengths))
         return tuple(self.search(heard.log_probs[None], lengths)[0])
+
+    def _path_on_device(self, features: FloatArray, lengths: IntArray) -> tuple[BestPath, IntArray] | None:
+        """The best paths (B, T') and their lengths where all that is asked for is on the engine's device."""
+        if isinstance(self.search, GreedySearch) and isinstance(self.engine, BestPathEngine):
+            return self.engine.best_path(features, lengths, self.tokenizer.blank)
+        return None
+
+    def _follow(self, path: BestPath, lengths: IntArray) -> list[Hypothesis]:
+        assert isinstance(self.search, GreedySearch)  # or there would be no such path
+        return self.search.follow(path, lengths)
 
     def recognize(self, waves: Sequence[FloatArray]) -> list[Recognition]:
         """Run a batch of waves; each gives what it gives alone, whatever stands beside it."""
@@ -126,8 +135,9 @@ class Model:
         Greedy search runs on the engine's device where it can, and log-probabilities stay there.
         """
         features, lengths = self.features(waves)
-        if isinstance(self.search, GreedySearch) and isinstance(self.engine, BestPathEngine):
-            return self.search.follow(*self.engine.best_path(features, lengths, self.tokenizer.blank))
+        found = self._path_on_device(features, lengths)
+        if found is not None:
+            return self._follow(*found)
         # All rows in one call: a beam search takes several threads for them.
         return [hypotheses[0] for hypotheses in self.search(*self.log_probs(features, lengths))]
 

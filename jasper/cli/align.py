@@ -13,7 +13,7 @@ import typer
 
 from jasper.cli.decoding import EngineOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import long_work
+from jasper.cli.output import file_name, long_work
 from jasper.cli.recognition import Channel, ModelPath
 from jasper.errors import AudioError, ConfigError, TextError
 
@@ -103,5 +103,4 @@ def _write(form: Format, out: Path | None, utterance: Utterance, words: Sequence
     if out is None:
         typer.echo(content, nl=False)
     else:
-        name = utterance.id.replace("/", "_") + ending
-        (out / name).write_text(content, encoding="utf-8")
+        (out / file_name(utterance.id, ending)).write_text(content, encoding="utf-8")

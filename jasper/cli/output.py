@@ -26,6 +26,11 @@ def print_json(raw: Mapping[str, object]) -> None:
     typer.echo(json.dumps(_finite(raw), ensure_ascii=False, allow_nan=False))
 
 
+def file_name(utterance_id: str, ending: str) -> str:
+    """Of an utterance's file in a folder of one each."""
+    return utterance_id.replace("/", "_") + ending
+
+
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table; columns without names have no header. The first is never cut short."""
     from rich.console import Console

@@ -13,12 +13,12 @@ import typer
 
 from jasper.cli.decoding import EngineOptions, SearchOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import AsJson, long_work, make_folder, print_json
+from jasper.cli.output import AsJson, file_name, long_work, make_folder, print_json
+from jasper.cli.selection import SelectionOptions
 from jasper.cli.transcripts import STANDARD_INPUT, TranscriptOptions
 from jasper.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from jasper.config import JoinConfig
     from jasper.types import FloatArray, Utterance
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory, or a training run.")]
@@ -31,25 +31,18 @@ def evaluate(
     manifest: Annotated[str, typer.Argument(help="Every utterance in it is scored, once.")],
     search: SearchOptions,
     engine: EngineOptions,
+    selection: SelectionOptions,
     out: Annotated[
         Path | None, typer.Option(help="Folder for utterances.jsonl, report.html and report.txt.")
     ] = None,
     log_probs: Annotated[
         bool, typer.Option("--log-probs", help="With --out: a NumPy file of each utterance's, too.")
     ] = False,
-    join: Annotated[
-        str | None,
-        typer.Option(help="MIN:MAX: join short clips of a speaker into strings of that many, each once."),
-    ] = None,
-    join_seed: Annotated[int, typer.Option(help="Which strings --join makes.")] = 0,
-    exclude_speaker: Annotated[list[str] | None, typer.Option(help="Leave out; may be repeated.")] = None,
-    only_speaker: Annotated[list[str] | None, typer.Option(help="Keep these alone.")] = None,
     channel: Channel = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model: WER with a 95 % interval, CER, and the errors by kind."""
     from jasper import report
-    from jasper.data.join import join_clips
     from jasper.data.manifest import read_manifest
     from jasper.evaluate import evaluate as run_evaluation
 
@@ -61,11 +54,7 @@ def evaluate(
     if out is not None and log_probs:
         make_folder(out / "log_probs")
         keep = partial(_write_log_probs, out / "log_probs")
-    utterances = read_manifest(manifest)
-    kept, dropped = set(only_speaker or []), set(exclude_speaker or [])
-    utterances = [u for u in utterances if (not kept or u.speaker in kept) and u.speaker not in dropped]
-    if join:
-        utterances = join_clips(utterances, _parse_join(join), join_seed, 0)
+    utterances = selection.select(read_manifest(manifest))
     with long_work("run the command again"):
         score = run_evaluation(engine.load(model, decode), utterances, channel=channel, keep=keep)
     if out is not None:
@@ -124,14 +113,4 @@ def transcribe(
 def _write_log_probs(folder: Path, utterance: Utterance, log_probs: FloatArray) -> None:
     import numpy as np
 
-    np.save(folder / (utterance.id.replace("/", "_") + ".npy"), log_probs)
-
-
-def _parse_join(text: str) -> JoinConfig:
-    from jasper.config import JoinConfig
-    from jasper.recipe import parse_config
-
-    low, _, high = text.partition(":")
-    if not (low.isdigit() and high.isdigit()):
-        raise ConfigError(f"--join {text}: give the smallest and largest number of clips as MIN:MAX, 1:7 say")
-    return parse_config(JoinConfig, {"min_clips": int(low), "max_clips": int(high)}, "--join")
+    np.save(folder / file_name(utterance.id, ".npy"), log_probs)

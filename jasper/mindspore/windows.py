@@ -23,9 +23,7 @@ class Windows:
         return self._slide(np.pad(x, ((0, 0), (self.before, self.after), (0, 0))), self.stride)
 
     def seeing(self, grad: FloatArray, steps: int) -> FloatArray:
-        """The gradients (B, T', filters) of what sees each of the steps of x, last tap
-        first: (B, T, filters, k).
-        """
+        """The gradients (B, T', filters) of what sees each step of x, last tap first: (B, T, filters, k)."""
         rows, _, filters = grad.shape
         padded = np.zeros((rows, self.after + steps + self.before, filters), grad.dtype)
         padded[:, self.after : self.after + steps : self.stride] = grad
