@@ -10,40 +10,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jasper.data.sounds.clip import Clip
+from jasper.data.sounds.music import SCALES, hertz, music, semitones
 from jasper.types import FloatArray
 
 RATE = 16000
-SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9))  # major, minor, pentatonic
-HARMONICS = {
-    "sine": lambda n: float(n == 1),
-    "saw": lambda n: 1 / n,
-    "square": lambda n: n % 2 / n,
-    "triangle": lambda n: n % 2 / n**2,
-    "organ": lambda n: float(n in (1, 2, 4, 8)),
-}
 Rng = np.random.Generator
 
 
 def training_music(seconds: float, seed: int) -> FloatArray:
     """A melody, chords under it, or both (N,), of random tempo, scale, waveforms and envelopes."""
     rng = np.random.default_rng((seed, 1))
-    wave = np.zeros(round(seconds * RATE))
-    voices = [("melody",), ("chords",), ("melody", "chords")][int(rng.integers(3))]
-    scale, root = SCALES[int(rng.integers(len(SCALES)))], rng.uniform(45, 60)
-    beat = 60 / rng.uniform(60, 180)
-    for voice in voices:
-        weights = list(HARMONICS.values())[int(rng.integers(len(HARMONICS)))]
-        attack, vibrato = rng.uniform(0.002, 0.1), rng.uniform(0, 0.3)
-        start = 0.0
-        while start < seconds:
-            length = beat * rng.choice([0.5, 1, 2] if voice == "melody" else [2, 4])
-            degree = int(rng.integers(2 * len(scale)))
-            for third in (0,) if voice == "melody" else (0, 2, 4):
-                pitch = root + _pitch(scale, degree + third) + 12 * (voice == "melody")
-                if rng.random() < 0.9:
-                    _add(wave, start, _additive(_hertz(pitch), length, weights, attack, vibrato))
-            start += length
-    return _levelled(wave, rng)
+    return _levelled(music(rng, Clip(seconds, RATE)), rng)
 
 
 def fm_music(seconds: float, seed: int) -> FloatArray:
@@ -100,27 +78,9 @@ def _melody(seconds: float, note: Callable[[float, float], FloatArray], rng: Rng
     while start < seconds:
         length = beat * rng.choice([0.5, 1, 1, 2])
         place = int(np.clip(place + rng.integers(-2, 3), 0, 12))
-        _add(wave, start, note(_hertz(55 + _pitch(scale, place)), length))
+        _add(wave, start, note(hertz(55 + semitones(scale, place)), length))
         start += length
     return _levelled(wave, rng)
-
-
-def _additive(
-    hertz: float, length: float, weights: Callable[[int], float], attack: float, vibrato: float
-) -> FloatArray:
-    time = np.arange(round(length * RATE)) / RATE
-    phase = 2 * np.pi * hertz * time + vibrato * np.sin(2 * np.pi * 5 * time) * hertz / 100
-    sound = sum(weights(n) * np.sin(n * phase) for n in range(1, 9) if n * hertz < RATE / 2)
-    return sound * np.minimum(1, time / attack) * np.minimum(1, (length - time) / 0.03)
-
-
-def _pitch(scale: tuple[int, ...], degree: int) -> int:
-    return 12 * (degree // len(scale)) + scale[degree % len(scale)]
-
-
-def _hertz(pitch: float) -> float:
-    """Of a MIDI note; 69 is 440 Hz."""
-    return float(440 * 2 ** ((pitch - 69) / 12))
 
 
 def _add(wave: FloatArray, start: float, sound: FloatArray) -> None:

@@ -192,6 +192,29 @@ def speak(
 
 
 @app.command()
+def sounds(
+    out: Annotated[Path, typer.Argument(help="Folder for the clips and manifest.jsonl.")],
+    clips: Annotated[int, typer.Option(help="How many.")] = 1000,
+    seconds: Annotated[float, typer.Option(help="Length of each.")] = 10.0,
+    sample_rate: Annotated[int, typer.Option(help="Of the clips, in Hz.")] = 16000,
+    seed: Annotated[int, typer.Option(help="Which sounds.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make sounds in which nobody speaks, for augment.noise: a network that hears them says nothing to noise.
+
+    Birds, machines, alarms, weather, music and what has no name, synthesized from wide ranges.
+    """
+    from jasper.data.sounds import write_sounds
+
+    with long_work("run the command again"):
+        manifest = write_sounds(out, num_clips=clips, seconds=seconds, sample_rate=sample_rate, seed=seed)
+    if as_json:
+        print_json({"manifest": str(manifest)})
+    else:
+        typer.echo(str(manifest))
+
+
+@app.command()
 def validate(
     manifest: Manifest,
     config: Annotated[
