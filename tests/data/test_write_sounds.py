@@ -8,8 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from tones import assert_fault, run_jasper
+import yaml
+from tones import assert_fault, random_texts, raw_recipe, run_jasper, write_corpus
 
+from jasper.config import AugmentConfig
+from jasper.data.augment import Augmenter, utterance_rng
 from jasper.data.manifest import read_manifest
 from jasper.data.sounds import SOUNDS, make_sound, write_sounds
 
@@ -81,7 +84,7 @@ def test_a_manifest_of_other_sounds_does_not_outlive_an_interrupted_write(tmp_pa
     [
         (("--clips", "0"), "0 clips were asked for"),
         (("--seconds", "0.2"), "0.2 s is no length of a clip"),
-        (("--seconds", "nan"), "nan s is no length of a clip"),
+        (("--seconds", "nan"), "nan s is no length of a clip; it is from 1 to 300 s"),
         (("--sample-rate", "4000"), "4000 Hz is out of range"),
         (("--seed", "-1"), "the seed -1 is negative"),
     ],
@@ -101,6 +104,20 @@ def test_a_full_disk_is_one_line(tmp_path):
     finished = run_jasper("data", "sounds", str(tmp_path / "out"), "--clips", "1", file_size=1000)
     assert_fault(finished, f"{tmp_path}/out: cannot be written")
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def test_they_are_noise_for_a_training_of_another_rate(tmp_path):
+    manifest = write_sounds(tmp_path / "sounds", num_clips=4, seconds=1.0, sample_rate=11025)
+    recipe = raw_recipe(write_corpus(tmp_path, random_texts(12)), tmp_path / "run", train={"epochs": 1})
+    recipe["augment"] |= {"noise": [str(manifest)], "noise_probability": 0.5, "noise_only_probability": 0.5}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    finished = run_jasper("train", tmp_path / "recipe.yaml")
+    assert finished.code == 0, finished.stderr
+    augmenter = Augmenter(AugmentConfig(**recipe["augment"]), 8000)
+    for epoch in range(20):
+        wave = augmenter.noise_only(0.9, utterance_rng(0, epoch, "a"))
+        assert 0.4 * 8000 <= wave.size <= 0.9 * 8000
+        assert wave.any()
 
 
 def test_no_clip_is_silent_clipped_or_not_a_number(waves):

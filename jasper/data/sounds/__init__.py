@@ -25,7 +25,7 @@ __all__ = ["SOUNDS", "make_sound", "write_sounds"]
 MANIFEST_FILE = "manifest.jsonl"
 SOUNDS: dict[str, Callable[[Rng, Clip], Samples]] = {**KINDS, "music": music}
 SYNTHESIZED = 0.7  # of the clips; the others are of kinds with a name
-SHORTEST_S = 1.0
+SHORTEST_S, LONGEST_S = 1.0, 300.0  # a clip is made in memory, whole
 RATES = (8000, 48000)  # Hz
 PEAK = (0.1, 0.95)
 STRETCH_S = 0.25
@@ -85,8 +85,10 @@ def make_sound(
 def _check(num_clips: int, seconds: float, sample_rate: int, seed: int) -> None:
     if num_clips < 1:
         raise ConfigError(f"{num_clips} clips were asked for; one is the least")
-    if not SHORTEST_S <= seconds < 3600:
-        raise ConfigError(f"{seconds:g} s is no length of a clip; it is from {SHORTEST_S:g} s to an hour")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise ConfigError(
+            f"{seconds:g} s is no length of a clip; it is from {SHORTEST_S:g} to {LONGEST_S:g} s"
+        )
     if not RATES[0] <= sample_rate <= RATES[1]:
         raise ConfigError(f"{sample_rate} Hz is out of range: sounds are made at {RATES[0]} to {RATES[1]} Hz")
     if seed < 0:

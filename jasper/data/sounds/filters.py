@@ -5,12 +5,23 @@ All but `moving` filter in the frequency domain of the whole clip: what rings pa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from jasper.data.sounds.clip import Rng, Samples
 
 FRAME_S = 0.032  # of `moving`
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """B resonances at M times evenly through a wave."""
+
+    centres: Samples  # (B, M) log2 of Hz
+    levels: Samples  # (B, M) amplitude at the centre
+    octaves: Samples  # (B,) widths
 
 
 def filtered(values: Samples, response: NDArray[np.float64] | NDArray[np.complex128]) -> Samples:
@@ -40,11 +51,10 @@ def colour(size: int, slope: float, rate: float, lowest: float = 20.0) -> Sample
     return np.asarray(np.maximum(np.fft.rfftfreq(size, 1 / rate), lowest) ** slope)
 
 
-def moving(wave: Samples, centres: Samples, octaves: Samples, floor: float, rate: float) -> Samples:
-    """The wave through bands whose centres move; short-time spectra, overlapped and added.
+def moving(wave: Samples, bands: Bands, floor: float, rate: float) -> Samples:
+    """The wave through bands that move; short-time spectra, overlapped and added.
 
-    `centres` (B, M) are log2 of Hz at M times evenly through the wave, `octaves` (B,) the widths; what is far
-    from all of them keeps `floor` of its amplitude.
+    What is far from all bands keeps `floor` of its amplitude.
     """
     size = 2 ** round(np.log2(FRAME_S * rate))
     hop = size // 2
@@ -54,10 +64,12 @@ def moving(wave: Samples, centres: Samples, octaves: Samples, floor: float, rate
     padded[hop : hop + wave.size] = wave
     spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window)
     pitch = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / rate), 20)).astype(np.float32)
-    at = np.minimum(np.arange(count) * centres.shape[1] // count, centres.shape[1] - 1)
+    num_steps = bands.centres.shape[1]
+    at = np.minimum(np.arange(count) * num_steps // count, num_steps - 1)
     gain = np.full(spectra.shape, floor, dtype=np.float32)
-    for centre, width in zip(centres.astype(np.float32), octaves, strict=True):
-        gain += 1 / (1 + ((pitch - centre[at, None]) / np.float32(width / 2)) ** 2) ** 2
+    for centre, level, width in zip(bands.centres, bands.levels, bands.octaves, strict=True):
+        away = (pitch - centre[at, None].astype(np.float32)) / np.float32(width / 2)
+        gain += level[at, None].astype(np.float32) / (1 + away**2) ** 2
     frames = np.fft.irfft(spectra * gain, size) * window
     heard = np.zeros((count + 1, hop))
     heard[:-1] += frames[:, :hop]

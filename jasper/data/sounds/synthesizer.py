@@ -10,11 +10,11 @@ import numpy as np
 
 from jasper.data.sounds.clip import Clip, Rng, Samples, chance, log_uniform
 from jasper.data.sounds.events import Events, draw_events, swing, wander
-from jasper.data.sounds.filters import colour, filtered, in_a_room, moving, ringing
+from jasper.data.sounds.filters import Bands, colour, filtered, in_a_room, moving, ringing
 from jasper.data.sounds.music import SCALES
 from jasper.data.sounds.sources import Voice, draw_source, stretched
 
-LOWEST_HZ, HIGHEST_HZ = 35.0, 7000.0  # where pitches and resonances begin; they wander off
+LOWEST_HZ, HIGHEST_HZ = 40.0, 7000.0  # where pitches and resonances begin; they wander off
 LAYERS = (1, 1, 2, 2, 3, 4)
 BACKGROUND_DB = 24.0  # the softest layer is so much below the loudest
 
@@ -33,8 +33,7 @@ def synthesize(rng: Rng, clip: Clip) -> Samples:
 
 def _layer(rng: Rng, clip: Clip, beat: float | None, scale: tuple[int, ...]) -> Samples:
     events = draw_events(rng, clip.seconds, beat)
-    highest = clip.sample_rate / 2.2
-    pitch = np.clip(_pitch(rng, clip, events, scale), np.log2(20), np.log2(highest))
+    pitch = _folded(_pitch(rng, clip, events, scale), np.log2(20), np.log2(clip.sample_rate / 2.2))
     source = draw_source(rng, clip, Voice(2**pitch, _brightness(rng, events)))
     loudness = np.maximum(0, stretched(clip, _loudness(rng, clip, events)))
     way = rng.random()
@@ -44,13 +43,30 @@ def _layer(rng: Rng, clip: Clip, beat: float | None, scale: tuple[int, ...]) -> 
         wave = _through_moving(rng, clip, source, events) * loudness
     else:
         wave = _resonant(rng, clip, source) * loudness if chance(rng, 0.5) else source * loudness
+    if chance(rng, 0.2):  # a flock, a canon, an echo, a pipe
+        wave = sum((_later(rng, clip, wave) for _ in range(int(rng.integers(1, 5)))), wave)
     return wave / max(1e-9, float(wave.std()))
+
+
+def _folded(values: Samples, low: float, high: float) -> Samples:
+    """Reflected at both ends until they are inside."""
+    return np.asarray(high - np.abs((values - low) % (2 * (high - low)) - (high - low)))
+
+
+def _later(rng: Rng, clip: Clip, wave: Samples) -> Samples:
+    """The wave a while later, what goes past its end at its beginning, and softer."""
+    later = round(log_uniform(rng, 0.001, clip.seconds) * clip.sample_rate)
+    return np.roll(wave, later) * rng.uniform(0.3, 1)
+
+
+def _hertz(rng: Rng, clip: Clip, lowest: float) -> float:
+    return log_uniform(rng, lowest, min(HIGHEST_HZ, clip.sample_rate / 2.2))
 
 
 def _pitch(rng: Rng, clip: Clip, events: Events, scale: tuple[int, ...]) -> Samples:
     """(M,) log2 of Hz."""
     num_kinds = events.num_kinds
-    pitch = np.full(events.place.size, np.log2(log_uniform(rng, LOWEST_HZ, HIGHEST_HZ)))
+    pitch = np.full(events.place.size, np.log2(_hertz(rng, clip, LOWEST_HZ)))
     if chance(rng, 0.5):  # a melody, from note to note of a scale
         degrees = np.cumsum(rng.integers(-3, 4, events.kind.size)) if chance(rng, 0.5) else None
         steps = rng.integers(-7, 8, num_kinds)[events.kind] if degrees is None else degrees % 15 - 7
@@ -113,17 +129,16 @@ def _resonant(rng: Rng, clip: Clip, wave: Samples) -> Samples:
     response = np.zeros(wave.size // 2 + 1, dtype=complex)
     longest = log_uniform(rng, 0.0005, 0.3)
     for _ in range(int(rng.integers(1, 7))):
-        hertz = min(log_uniform(rng, 60, HIGHEST_HZ), clip.sample_rate / 2.2)
-        bell = ringing(wave, hertz, longest * rng.uniform(0.1, 1), clip.sample_rate)
+        bell = ringing(wave, _hertz(rng, clip, 60), longest * rng.uniform(0.1, 1), clip.sample_rate)
         response += bell / np.abs(bell).max() * rng.exponential()
     return filtered(wave, response + 10 ** (-rng.uniform(10, 60) / 20))
 
 
 def _through_moving(rng: Rng, clip: Clip, wave: Samples, events: Events) -> Samples:
-    """Through one to five resonances that move, of themselves or with the events."""
-    centres = []
+    """Through one to five resonances that move and swell, of themselves or with the events."""
+    centres, levels = [], []
     for _ in range(int(rng.integers(1, 6))):
-        centre = np.full(events.place.size, np.log2(log_uniform(rng, 120, HIGHEST_HZ)))
+        centre = np.full(events.place.size, np.log2(_hertz(rng, clip, 120)))
         if chance(rng, 0.6):
             widest = log_uniform(rng, 0.05, 1.5)
             glide = events.of_kind(rng.uniform(-widest, widest, events.num_kinds))
@@ -134,8 +149,13 @@ def _through_moving(rng: Rng, clip: Clip, wave: Samples, events: Events) -> Samp
         if chance(rng, 0.5):
             centre += log_uniform(rng, 0.03, 0.8) * wander(rng, clip.seconds)
         centres.append(centre)
+        level = events.of_kind(rng.uniform(0.2, 1, events.num_kinds))
+        if chance(rng, 0.5):
+            level = level * 10 ** (rng.uniform(2, 15) * wander(rng, clip.seconds).clip(-3, 1) / 20)
+        levels.append(level)
     octaves = np.exp(rng.uniform(np.log(0.08), np.log(2), len(centres)))
-    return moving(wave, np.array(centres), octaves, 10 ** (-rng.uniform(8, 60) / 20), clip.sample_rate)
+    bands = Bands(np.array(centres), np.array(levels), octaves)
+    return moving(wave, bands, 10 ** (-rng.uniform(8, 60) / 20), clip.sample_rate)
 
 
 def _recorded(rng: Rng, clip: Clip, wave: Samples) -> Samples:
@@ -151,7 +171,7 @@ def _recorded(rng: Rng, clip: Clip, wave: Samples) -> Samples:
         hertz = np.fft.rfftfreq(wave.size, 1 / rate)
         low, high = log_uniform(rng, 30, 500), log_uniform(rng, 1500, rate / 2)
         wave = filtered(wave, 1 / np.sqrt(1 + (low / np.maximum(hertz, 1)) ** 6 + (hertz / high) ** 8))
-    if chance(rng, 0.5):
+    if chance(rng, 0.4):
         hiss = filtered(rng.standard_normal(wave.size), colour(wave.size, rng.uniform(-1, 0), rate))
-        wave = wave / np.abs(wave).max() + 10 ** (-rng.uniform(25, 70) / 20) * hiss / hiss.std()
+        wave = wave / np.abs(wave).max() + 10 ** (-rng.uniform(30, 75) / 20) * hiss / hiss.std()
     return np.asarray(wave - wave.mean())
