@@ -100,6 +100,13 @@ def test_a_file_where_the_folder_should_be_is_one_line(tmp_path):
     assert_fault(run_jasper("data", "sounds", str(tmp_path / "out"), "--clips", "1"), fault)
 
 
+def test_a_manifest_of_speech_is_not_written_over(tmp_path):
+    speech = write_corpus(tmp_path, ["ab"], name="manifest")
+    before = speech.read_bytes()
+    assert_fault(run_jasper("data", "sounds", str(tmp_path), "--clips", "1"), f"{speech} is of speech")
+    assert speech.read_bytes() == before
+
+
 def test_a_full_disk_is_one_line(tmp_path):
     finished = run_jasper("data", "sounds", str(tmp_path / "out"), "--clips", "1", file_size=1000)
     assert_fault(finished, f"{tmp_path}/out: cannot be written")

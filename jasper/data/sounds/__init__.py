@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from jasper.data.manifest import write_manifest
+from jasper.data.manifest import read_manifest, write_manifest
 from jasper.data.sounds.clip import Clip, Rng, Samples, log_uniform
 from jasper.data.sounds.kinds import KINDS
 from jasper.data.sounds.music import music
@@ -44,15 +44,14 @@ def write_sounds(
 
     Writes FLAC of 16 bits and, last of all, `manifest.jsonl`, whose texts are empty. The same arguments give
     the same files, and more clips begin with those of fewer. ConfigError where there is nothing to make, a
-    length or a rate is out of range, or the folder cannot be written.
+    length or a rate is out of range, or the folder cannot be written or has a manifest of speech.
     """
     _check(num_clips, seconds, sample_rate, seed)
     directory = Path(directory)
     utterances = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # A manifest of other sounds would fit half of the files if this were interrupted.
-        (directory / MANIFEST_FILE).unlink(missing_ok=True)
+        _remove(directory / MANIFEST_FILE)
         for number in track(range(num_clips), "making sounds"):
             kind, wave = make_sound(number, seconds=seconds, sample_rate=sample_rate, seed=seed)
             path = directory / f"{kind}-{number:06d}.flac"
@@ -80,6 +79,13 @@ def make_sound(
         if _is_heard(wave, sample_rate):
             level = log_uniform(rng, *PEAK) / np.abs(wave).max()
             return kind, (level * wave).astype(np.float32)
+
+
+def _remove(manifest: Path) -> None:
+    """A manifest of other sounds: it would fit half of the files if the new ones were interrupted."""
+    if manifest.is_file() and any(utterance.text for utterance in read_manifest(manifest)):
+        raise ConfigError(f"{manifest} is of speech; make a folder for the sounds")
+    manifest.unlink(missing_ok=True)
 
 
 def _check(num_clips: int, seconds: float, sample_rate: int, seed: int) -> None:
