@@ -22,10 +22,14 @@ LARGEST = 127  # of what has both signs; symmetric, -128 is not used
 def layers_of(graph: onnx.ModelProto) -> list[str]:
     """The names of the convolutions that may compute in 8 bits, in the order of execution.
 
-    Those of squeeze-and-excitation are not among them: they see one step and cost nothing.
+    Those of squeeze-and-excitation are not among them: they see one step and cost nothing. Nor are those of a
+    dense sum that takes the features in: OpenVINO 2026.4 errs where values with and without a sign meet.
     """
+    flow = _Flow(graph)
     return [
-        node.name for node in graph.graph.node if node.op_type == "Conv" and ".excitation" not in node.name
+        node.name
+        for node in graph.graph.node
+        if node.op_type == "Conv" and ".excitation" not in node.name and not flow.is_mixed(node.input[0])
     ]
 
 
@@ -94,12 +98,17 @@ class _Flow:
         """The values that multiply those of `values`."""
         return {node.input[1] for node in self.nodes if node.op_type == "Mul" and self._relus(node.output[0])}
 
+    def is_mixed(self, name: str) -> bool:
+        """Whether a value is a concatenation of which some parts come from ReLUs and some do not."""
+        writer = self.writers.get(name)
+        return writer is not None and writer.op_type == "Concat" and not self._relus(name)
+
     def shared(self, largest: Mapping[str, float]) -> dict[str, float]:
         """The same range for all that meets in concatenations, or it would be rounded once more in each."""
         result = dict(largest)
         joined: set[str] = set()
         for node in self.nodes:
-            if node.op_type == "Concat":
+            if node.op_type == "Concat" and not self.is_mixed(node.output[0]):
                 joined.update((*node.input, *node.output, *self._relus(node.output[0])))
         joined &= set(result)
         return {**result, **dict.fromkeys(joined, max((result[name] for name in joined), default=0.0))}

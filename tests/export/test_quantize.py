@@ -13,6 +13,7 @@ import onnx
 import pytest
 import soundfile
 from onnx import numpy_helper
+from processors import needs_vnni
 from small_networks import randomize, small_config, write_small_model
 
 import jasper
@@ -27,11 +28,6 @@ from jasper.nn.weights import build_network, network_weights
 
 COMMAND = Path(sys.executable).with_name("jasper")
 CLOSE = 0.01  # nats a step, the mean over a batch
-CPU = Path("/proc/cpuinfo")
-# Before VNNI, processors add two products of 8 bits in 16, which overflow where weights are as wild as here.
-needs_vnni = pytest.mark.skipif(
-    not CPU.is_file() or "vnni" not in CPU.read_text(encoding="utf-8"), reason="this processor has no VNNI"
-)
 
 
 def divergence(expected, found, lengths) -> float:
