@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 
 class JasperError(Exception):
     """Anything that the user can mend. The CLI prints its message on one line and exits with 2."""
@@ -72,3 +74,11 @@ class MissingExtraError(JasperError, ImportError):
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         return MissingExtraError, self.needed
+
+
+def require(package: str, extra: str) -> None:
+    """Before work that an optional package ends: raise MissingExtraError where it cannot be imported."""
+    try:
+        import_module(package)
+    except ImportError:
+        raise MissingExtraError(package, extra) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.errors import ConfigError
+from jasper.errors import ConfigError, require
 from jasper.figures import png, svg
 from jasper.report import render_page
 from jasper.storage import new_file
@@ -47,7 +47,7 @@ def write_picture(path: Path, heard: Heard) -> None:
     Raises ConfigError for another ending and where nothing can be written, MissingExtraError without
     matplotlib or, for a page, jinja2.
     """
-    check_ending(path)
+    check_picture(path)
     rows = _rows(heard)
     if path.suffix == ".png":
         data = png(WIDTH, ROW_HEIGHT * len(rows), lambda figure: _draw_rows(figure, rows))
@@ -66,10 +66,13 @@ def write_picture(path: Path, heard: Heard) -> None:
         raise ConfigError(f"--plot {path}: cannot be written: {error.strerror}") from None
 
 
-def check_ending(path: Path) -> None:
-    """Raise ConfigError unless a picture can be written to such a file."""
+def check_picture(path: Path) -> None:
+    """Raise ConfigError unless a file ends as a picture does, MissingExtraError unless one can be drawn."""
     if path.suffix not in (".png", ".html"):
         raise ConfigError(f"--plot {path}: a picture ends in .png or .html")
+    require("matplotlib", "report")
+    if path.suffix == ".html":
+        require("jinja2", "report")
 
 
 Row = Callable[["Figure | SubFigure"], None]

@@ -22,6 +22,7 @@ from jasper.figures import (
     spectrogram_figure,
 )
 from jasper.metrics import Edit, align
+from jasper.storage import new_file
 from jasper.types import ErrorCounts, Score, ScoredUtterance
 
 Confusion = tuple[str, str, int]
@@ -71,6 +72,11 @@ def write_score_lines(path: str | Path, score: Score) -> None:
         for utterance in score.utterances
     )
     _write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_score_text(path: str | Path, score: Score) -> None:
+    """Write what `score_text` tells."""
+    _write(path, score_text(score))
 
 
 def score_text(score: Score, most: int = 10) -> str:
@@ -324,6 +330,5 @@ def _by_speaker(utterances: Sequence[ScoredUtterance]) -> list[_Speaker]:
 
 
 def _write(path: str | Path, text: str) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with new_file(Path(path)) as file:
+        file.write(text.encode())

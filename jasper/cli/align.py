@@ -13,7 +13,7 @@ import typer
 
 from jasper.cli.decoding import EngineOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import file_name, long_work
+from jasper.cli.output import file_name, long_work, make_folder, writing
 from jasper.cli.recognition import Channel, ModelPath
 from jasper.errors import AudioError, ConfigError, TextError
 
@@ -55,7 +55,7 @@ def align(
     utterances = _utterances(source, text)
     faults = 0
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     with long_work("run the command again"):
         loaded = engine.load(model)
         for utterance in track(utterances, "aligning"):
@@ -91,6 +91,7 @@ def _utterances(source: str, text: Path | None) -> Sequence[Utterance]:
 
 def _write(form: Format, out: Path | None, utterance: Utterance, words: Sequence[Word]) -> None:
     from jasper.align import textgrid
+    from jasper.storage import new_file
     from jasper.writers import time_marks
 
     if form is Format.textgrid:
@@ -103,4 +104,6 @@ def _write(form: Format, out: Path | None, utterance: Utterance, words: Sequence
     if out is None:
         typer.echo(content, nl=False)
     else:
-        (out / file_name(utterance.id, ending)).write_text(content, encoding="utf-8")
+        path = out / file_name(utterance.id, ending)
+        with writing("--out", path), new_file(path) as file:
+            file.write(content.encode())

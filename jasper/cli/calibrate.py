@@ -9,9 +9,9 @@ import typer
 
 from jasper.cli.decoding import EngineOptions, SearchOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import AsJson, long_work, print_json
+from jasper.cli.output import AsJson, check_place, long_work, print_json, writing
 from jasper.cli.recognition import Channel, ModelPath
-from jasper.errors import ConfigError
+from jasper.errors import ConfigError, require
 
 
 @with_options
@@ -41,7 +41,12 @@ def calibrate(
     from jasper.directory import find_bundle
     from jasper.evaluate import judge_words
 
-    directory, config = find_bundle(model), search.config()
+    config = search.config()
+    if out is not None:
+        require("matplotlib", "report")
+        require("jinja2", "report")
+        check_place("--out", out)
+    directory = find_bundle(model)
     plain = {"calibration": (1.0, 0.0), "evidence": 0.0}
     with long_work("run the command again"):
         uncalibrated = engine.load(directory, config.model_copy(update=plain))
@@ -67,7 +72,8 @@ def calibrate(
             figures.reliability_figure(reliability(values, right), title)
             for values, title in ((measured, "as it is"), (repaired, "fitted"))
         ]
-        report.write_figures(out, f"Confidence of {model} on {manifest}", pictures, [line])
+        with writing("--out", out):
+            report.write_figures(out, f"Confidence of {model} on {manifest}", pictures, [line])
     if as_json:
         print_json(
             {

@@ -10,7 +10,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from errno import EISDIR
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -61,6 +63,27 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {path}: cannot be made a folder: {error.strerror}") from None
+    with writing("--out", path), TemporaryFile(dir=path):
+        pass
+
+
+def check_place(option: str, path: Path) -> None:
+    """Before the work whose result goes to this file, see that it can be written. Raises ConfigError."""
+    with writing(option, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        with TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Inside this block a file is written; where it cannot be, ConfigError says what `option` asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written: {error.strerror or error}") from None
 
 
 def is_first_rank() -> bool:

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,10 @@ import typer
 
 from jasper.cli.decoding import EngineOptions, SearchOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import AsJson, file_name, long_work, make_folder, print_json
+from jasper.cli.output import AsJson, file_name, long_work, make_folder, print_json, writing
 from jasper.cli.selection import SelectionOptions
 from jasper.cli.transcripts import STANDARD_INPUT, TranscriptOptions
-from jasper.errors import AudioError, ConfigError
+from jasper.errors import AudioError, ConfigError, require
 
 if TYPE_CHECKING:
     from jasper.types import FloatArray, Utterance
@@ -50,6 +51,7 @@ def evaluate(
     if log_probs and out is None:
         raise ConfigError("--log-probs: say with --out where they are to lie")
     if out is not None:
+        require("jinja2", "report")
         make_folder(out)
     if out is not None and log_probs:
         make_folder(out / "log_probs")
@@ -58,9 +60,10 @@ def evaluate(
     with long_work("run the command again"):
         score = run_evaluation(engine.load(model, decode), utterances, channel=channel, keep=keep)
     if out is not None:
-        report.write_score_lines(out / "utterances.jsonl", score)
-        (out / "report.txt").write_text(report.score_text(score), encoding="utf-8")
-        report.write_score_report(out / "report.html", score, f"{model} on {manifest}")
+        with writing("--out", out):
+            report.write_score_lines(out / "utterances.jsonl", score)
+            report.write_score_text(out / "report.txt", score)
+            report.write_score_report(out / "report.html", score, f"{model} on {manifest}")
     if as_json:
         print_json(report.score_dict(score))
     else:
@@ -113,4 +116,10 @@ def transcribe(
 def _write_log_probs(folder: Path, utterance: Utterance, log_probs: FloatArray) -> None:
     import numpy as np
 
-    np.save(folder / file_name(utterance.id, ".npy"), log_probs)
+    from jasper.storage import new_file
+
+    path = folder / file_name(utterance.id, ".npy")
+    data = BytesIO()
+    np.save(data, log_probs)  # not to the file: of a full disk NumPy says nothing
+    with writing("--out", path), new_file(path) as file:
+        file.write(data.getvalue())

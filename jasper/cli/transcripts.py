@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jasper.cli.output import make_folder, print_json
+from jasper.cli.output import check_place, print_json, writing
 from jasper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,17 +52,24 @@ class TranscriptOptions:
 
     def check(self, audio: Sequence[str]) -> None:
         """Refuse what cannot be done with these recordings, before the work; make the folder."""
-        from jasper.picture import check_ending
-        from jasper.writers import WRITERS
+        from jasper.picture import check_picture
+        from jasper.writers import TIMED, WRITERS
 
         for name in self.formats:
             if name not in WRITERS:
                 raise ConfigError(f"--format {name}: unknown; known are {', '.join(WRITERS)}")
         if self.plot is not None:
-            check_ending(self.plot)
             if len(audio) > 1:
                 raise ConfigError(f"--plot {self.plot}: a picture is of one recording, not of {len(audio)}")
+            check_picture(self.plot)
+            check_place("--plot", self.plot)
+        if audio.count(STANDARD_INPUT) > 1:
+            raise ConfigError("standard input can be read once")
+        if self.words and not self.as_json and TIMED.isdisjoint(self.formats):
+            raise ConfigError("--words: goes with --json; --format json has the words, too")
         if self.out is None:
+            if self.formats and self.as_json:
+                raise ConfigError(f"--format {self.format}: with --json, it wants a folder, --out")
             if len(self.formats) > 1:
                 raise ConfigError(f"--format {self.format}: several formats want a folder, --out")
             return
@@ -71,7 +78,9 @@ class TranscriptOptions:
             raise ConfigError(
                 f"--out {self.out}: two recordings would be written to {twice[0]}.{self.formats[0]}"
             )
-        make_folder(self.out)
+        for source in audio:
+            for path in self._paths(source):
+                check_place("--out", path)
 
     def show(self, source: str, transcript: Transcript, several: bool) -> None:
         """Write or print one transcript."""
@@ -79,13 +88,9 @@ class TranscriptOptions:
         from jasper.writers import WRITERS
 
         if self.out is not None:
-            for name in self.formats:
-                path = self.out / f"{_stem(source)}.{name}"
-                try:
-                    with new_file(path) as file:
-                        file.write(WRITERS[name](transcript).encode())
-                except OSError as error:
-                    raise ConfigError(f"--out {path}: cannot be written: {error.strerror}") from None
+            for name, path in zip(self.formats, self._paths(source), strict=True):
+                with writing("--out", path), new_file(path) as file:
+                    file.write(WRITERS[name](transcript).encode())
         elif self.formats:
             typer.echo(WRITERS[self.formats[0]](transcript), nl=False)
         if self.as_json:
@@ -94,6 +99,11 @@ class TranscriptOptions:
             print_json({"path": source, **row, **timed})
         elif not self.formats:
             typer.echo(f"{source}\t{transcript.text}" if several else transcript.text)
+
+    def _paths(self, source: str) -> list[Path]:
+        """The files of a recording, one a format."""
+        assert self.out is not None
+        return [self.out / f"{_stem(source)}.{name}" for name in self.formats]
 
 
 def _stem(source: str) -> str:

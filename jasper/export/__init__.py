@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EISDIR
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from jasper.bundle import Weights, read_model
@@ -62,28 +64,48 @@ def export(
     writer = import_module(FORMATS[format])
     if precision not in writer.PRECISIONS:
         raise ModelError(f"format {format} has no {precision}; it has {', '.join(writer.PRECISIONS)}")
+    if calibrate is not None and precision != "int8":
+        raise ModelError(f"--calibrate: is for --precision int8, not {precision}")
     directory = find_bundle(model)
-    config, weights = read_model(directory)
-    int8 = _plan_int8(config, weights, calibrate) if precision == "int8" else None
-    source = Source(config, weights, precision, waveform, int8)
     target = Path(out) if out else directory / graph_name(precision, writer.ENDING, waveform=waveform)
     if target.suffix != writer.ENDING:
         raise ModelError(f"--out {target}: a file of format {format} ends in {writer.ENDING}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as folder:
-            files: Sequence[Path] = writer.write(Path(folder, target.name), source)
-            difference = _check(writer.run, files[0], source) if check else None
-            for file in reversed(files):  # the one that is loaded last, when what it needs is there
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-                place = target.parent / file.relative_to(folder)
-                place.parent.mkdir(exist_ok=True)
-                file.replace(place)
-    except OSError as error:
-        raise CheckpointError(f"{target}: could not be written: {error}") from None
+    _check_place(target)
+    config, weights = read_model(directory)
+    int8 = _plan_int8(config, weights, calibrate) if precision == "int8" else None
+    source = Source(config, weights, precision, waveform, int8)
+    with (
+        _writing(target),
+        TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as folder,
+    ):
+        files: Sequence[Path] = writer.write(Path(folder, target.name), source)
+        difference = _check(writer.run, files[0], source) if check else None
+        for file in reversed(files):  # the one that is loaded last, when what it needs is there
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            place = target.parent / file.relative_to(folder)
+            place.parent.mkdir(exist_ok=True)
+            file.replace(place)
     places = tuple(target.parent / file.relative_to(folder) for file in files)
     return Exported(target, places, difference, int8)
+
+
+def _check_place(target: Path) -> None:
+    """Before the work, which takes minutes for int8; raises CheckpointError where nothing can be written."""
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        with TemporaryFile(dir=target.parent):
+            pass
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{target}: could not be written: {error}") from None
 
 
 def _plan_int8(config: ModelConfig, weights: Weights, calibrate: str | Path | None) -> Int8Plan:

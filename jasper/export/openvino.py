@@ -7,6 +7,13 @@ from pathlib import Path
 from jasper.errors import MissingExtraError
 from jasper.export.source import Inputs, Outputs, Source
 
+try:
+    import openvino
+
+    from jasper.graph.openvino import core
+except ImportError:
+    raise MissingExtraError("openvino", "openvino") from None
+
 ENDING = ".xml"
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
@@ -16,19 +23,15 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 
 def write(path: Path, source: Source) -> list[Path]:
     """Write both files; fp16 and bf16 have their weights in half precision."""
-    try:
-        import openvino
-
-        from jasper.graph.openvino import core
-    except ImportError:
-        raise MissingExtraError("openvino", "openvino") from None
-
     graph = source.graph()
     model = core().read_model(graph.SerializeToString())
     for entry in graph.metadata_props:
         model.set_rt_info(entry.value, ["jasper", entry.key])
     model.set_rt_info(source.precision, ["jasper", "precision"])
-    openvino.save_model(model, path, compress_to_fp16=source.precision in ("bf16", "fp16"))
+    try:
+        openvino.save_model(model, path, compress_to_fp16=source.precision in ("bf16", "fp16"))
+    except RuntimeError as error:  # its kind for a full disk
+        raise OSError(str(error)) from None
     return [path, path.with_suffix(".bin")]
 
 
@@ -37,8 +40,6 @@ def run(path: Path, source: Source, inputs: Inputs) -> Outputs:
 
     There OpenVINO would take bf16 silently, which is further from the model than the file is.
     """
-    from jasper.graph.openvino import core
-
     hint = HINTS[source.precision]
     if hint == "f16" and "FP16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         hint = "f32"

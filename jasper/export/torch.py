@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
+from jasper.errors import MissingExtraError
 from jasper.export.source import Inputs, Outputs, Source
 from jasper.folding import fold
 from jasper.graph.metadata import write_metadata
-from jasper.nn.features import TorchFeatures
-from jasper.nn.inference import FoldedJasper
+
+try:
+    import torch
+    from torch import Tensor, nn
+
+    from jasper.nn.features import TorchFeatures
+    from jasper.nn.inference import FoldedJasper
+except ImportError:
+    raise MissingExtraError("torch", "torch") from None
 
 ENDING = ".pt2"
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -44,9 +50,11 @@ def write(path: Path, source: Source) -> list[Path]:
     shapes = ({0: batch, example.dim() - 1: steps}, {0: batch})
     program = torch.export.export(module.eval(), (example, lengths), dynamic_shapes=shapes)
     metadata = write_metadata(config, source.precision)
-    torch.export.save(
-        program, path, extra_files={f"metadata/{key}": value for key, value in metadata.items()}
-    )
+    files = {f"metadata/{key}": value for key, value in metadata.items()}
+    # Not to the path: on a full disk what PyTorch writes with ends the process.
+    archive = io.BytesIO()
+    torch.export.save(program, archive, extra_files=files)
+    path.write_bytes(archive.getbuffer())
     return [path]
 
 
