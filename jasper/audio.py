@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,10 @@ def open_audio(
     with ExitStack() as stack:
         if isinstance(source, str | Path) and member is None and isinstance(path := location(source), Path):
             name, hint = str(path), f"convert others with 'ffmpeg -i {path.name} {path.stem}.flac', and "
-            data: Path | BinaryIO = path
+            if path.suffix == ".flac":  # itself
+                hint = ""
+            # soundfile takes names of Unicode, or of bytes, which they are on POSIX and may be anything.
+            data: Path | bytes | BinaryIO = os.fsencode(path) if os.name == "posix" else path
             file = stack.enter_context(_open_local(path))
         else:
             name, hint = name or _name(source, member), ""
@@ -186,13 +190,15 @@ def _name(source: Source, member: Member | None) -> str:
 
 
 def _open_local(path: Path) -> BinaryIO:
-    if not path.is_file():
-        what = "is a directory, not an audio file" if path.is_dir() else "no such file"
-        raise AudioError(f"{path}: {what}")
     try:
-        return path.open("rb")
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.open("rb")
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file") from None
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror or error}") from None
+    raise AudioError(f"{path}: is a {'directory' if stat.S_ISDIR(mode) else 'device'}, not an audio file")
 
 
 def _in_memory(source: str | Path, member: Member | None, name: str) -> BinaryIO:

@@ -30,8 +30,9 @@ def audio_blocks(
     """Read a recording as waves (N,), float32, mono, at `sample_rate` Hz, that follow one another.
 
     The source is a local path, a URL that fsspec reads, or an open file, standard input for example; what
-    cannot be sought in is copied to a temporary file first. Channels are averaged, or `channel` (from 0) is
-    taken. Besides what libsndfile reads, the sound of video containers is read where PyAV is installed.
+    cannot be sought in, a pipe too, is copied to a temporary file first. Channels are averaged, or `channel`
+    (from 0) is taken. Besides what libsndfile reads, the sound of video containers is read where PyAV is
+    installed.
     Raises AudioError as `read_audio` does, for a recording that turns out to be cut off after its blocks;
     EmptyAudioError where it has no samples.
     """
@@ -68,10 +69,10 @@ def _seekable(source: str | Path | BinaryIO, stack: ExitStack) -> tuple[str, Pat
     """A name for messages, and a local path or an open file that can be sought in."""
     if isinstance(source, str | Path):
         place = location(source)
-        if isinstance(place, Path):
+        if isinstance(place, Path) and not _is_pipe(place):
             return str(place), place
         try:
-            return place, _spooled(stack.enter_context(open_binary(place)), stack)
+            return str(place), _spooled(stack.enter_context(open_binary(place)), stack)
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
             raise AudioError(f"{place}: {reason}") from None
@@ -79,6 +80,14 @@ def _seekable(source: str | Path | BinaryIO, stack: ExitStack) -> tuple[str, Pat
             raise AudioError(f"{place}: {error}") from None
     name = str(getattr(source, "name", "audio"))
     return name, source if source.seekable() else _spooled(source, stack)
+
+
+def _is_pipe(path: Path) -> bool:
+    """Whether a name is one of a pipe, as a shell's `<(command)` is."""
+    try:
+        return path.is_fifo()
+    except OSError:  # a name too long, a folder that is closed: `open_audio` has more to say
+        return False
 
 
 def _spooled(stream: BinaryIO, stack: ExitStack) -> BinaryIO:

@@ -58,7 +58,7 @@ def write_picture(path: Path, heard: Heard) -> None:
         ]
         title = Path(heard.transcript.path or "standard input").name
         values = {"title": title, "figures": figures, "transcript": heard.transcript}
-        data = render_page("transcript.html", **values).encode()
+        data = render_page("transcript.html", **values).encode(errors="backslashreplace")
     try:
         with new_file(path) as file:
             file.write(data)

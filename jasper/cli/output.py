@@ -20,6 +20,8 @@ import typer
 from jasper.errors import ConfigError, Interrupted
 from jasper.progress import show_progress
 
+UNENCODABLE = "backslashreplace"  # of what no encoding has, such as a file's name that is no UTF-8
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of a table.")]
 
 

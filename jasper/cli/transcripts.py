@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jasper.cli.output import check_place, print_json, writing
+from jasper.cli.output import UNENCODABLE, check_place, print_json, writing
 from jasper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TranscriptOptions:
         if self.out is not None:
             for name, path in zip(self.formats, self._paths(source), strict=True):
                 with writing("--out", path), new_file(path) as file:
-                    file.write(WRITERS[name](transcript).encode())
+                    file.write(WRITERS[name](transcript).encode(errors=UNENCODABLE))
         elif self.formats:
             typer.echo(WRITERS[self.formats[0]](transcript), nl=False)
         if self.as_json:
@@ -107,4 +107,10 @@ class TranscriptOptions:
 
 
 def _stem(source: str) -> str:
-    return "stdin" if source == STANDARD_INPUT else Path(source.partition("?")[0]).stem
+    from jasper.storage import stem
+    from jasper.types import location
+
+    if source == STANDARD_INPUT:
+        return "stdin"
+    place = location(source)
+    return stem(place if isinstance(place, Path) else place.partition("?")[0])

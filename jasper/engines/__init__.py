@@ -57,7 +57,7 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
     What this machine cannot do by one engine is left to the next.
     """
     settings = settings or EngineConfig()
-    missing: ImportError | None = None
+    missing: dict[str, ImportError] = {}
     unavailable: UnavailableError | None = None
     names = candidates(settings)
     if settings.engine == "auto" and not _has_onnx(directory):
@@ -67,16 +67,18 @@ def load_engine(directory: Path, settings: EngineConfig | None = None) -> Engine
         try:
             load: Callable[[Path, EngineConfig], Engine] = getattr(import_module(module), function)
         except ImportError as error:
-            missing = missing or error  # of the preferred one, which is named
+            missing[name] = error
             continue
         try:
             return load(directory, settings)
         except UnavailableError as error:
             unavailable = unavailable or error
-    if unavailable is not None:
+    preferred = names[0]
+    if unavailable is not None and preferred not in missing:
         raise unavailable
     raise ModelError(
-        f"engine {names[0]} is not installed ({missing}); run: pip install 'jasper-asr[{names[0]}]'"
+        f"engine {preferred} is not installed ({missing[preferred]}); "
+        f"run: pip install 'jasper-asr[{preferred}]'"
     )
 
 

@@ -70,8 +70,9 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
     if precision == "int8" or not (directory / WEIGHTS_FILE).is_file():
         path = directory / graph_name(precision, ".onnx")
         if not path.is_file():
+            needs = " --calibrate MANIFEST" if precision == "int8" else ""
             raise ModelError(
-                f"{path} is not there; `jasper export {directory} --precision {precision}` makes it"
+                f"{path} is not there; `jasper export {directory} --precision {precision}{needs}` makes it"
             )
         return path
     path = folder / f"{'batch' if masked else 'rows'}.{precision}.onnx"
