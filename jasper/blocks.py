@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from jasper.audio import check_count, check_finite, mono_blocks, open_audio
+from jasper.audio import audio_info, check_count, check_finite, mono_blocks, open_audio
 from jasper.errors import AudioError, EmptyAudioError, MissingExtraError
 from jasper.storage import open_binary
 from jasper.types import FloatArray, location
@@ -43,6 +43,22 @@ def audio_blocks(
             return
         _, file = stack.enter_context(open_audio(data, name=name))
         yield from resample_blocks(_checked(name, file, channel), file.samplerate, sample_rate)
+
+
+def header_duration(source: str | Path | BinaryIO) -> float | None:
+    """Seconds of sound that a recording promises, 0 where it cannot be read.
+
+    None where that would take reading all of it: URLs, pipes, and containers without PyAV or a duration.
+    """
+    place = location(source) if isinstance(source, str | Path) else None
+    if not isinstance(place, Path) or _is_pipe(place):
+        return None
+    if _is_container(_head(str(place), place)):
+        return _container_duration(place)
+    try:
+        return audio_info(place).duration
+    except AudioError:
+        return 0.0
 
 
 def resample_blocks(blocks: Iterable[FloatArray], from_rate: int, to_rate: int) -> Iterator[FloatArray]:
@@ -122,6 +138,16 @@ def _is_container(head: bytes) -> bool:
         or (head[:1] == b"G" and head[188:189] == b"G")  # MPEG transport stream, packets of 188 bytes
         or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0)  # AAC in ADTS frames
     )
+
+
+def _container_duration(path: Path) -> float | None:
+    try:
+        import av
+
+        with av.open(str(path)) as container:
+            return None if container.duration is None else container.duration / av.time_base
+    except (ImportError, av.FFmpegError):
+        return None
 
 
 def _container_blocks(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
 _shown: ContextVar[bool] = ContextVar("progress_shown", default=False)
+_report: ContextVar[Callable[[float], None] | None] = ContextVar("progress_report", default=None)
+_drawn: list[Progress] = []  # on the terminal
 
 
 @contextmanager
@@ -23,8 +29,40 @@ def show_progress() -> Iterator[None]:
 
 
 @contextmanager
+def report_progress(report: Callable[[float], None]) -> Iterator[None]:
+    """Inside this block nothing is drawn: what a bar would advance by goes to `report`, for a larger bar."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Inside this block lines can be printed on the terminal: the bars on it are taken away meanwhile."""
+    hidden = [*_drawn]
+    for bar in hidden:
+        bar.stop()
+    try:
+        yield
+    finally:
+        for bar in hidden:
+            bar.start()
+
+
+def is_drawn() -> bool:
+    """Whether a bar would be drawn now, and finding out its total is worth the while."""
+    return _shown.get() and _report.get() is None and sys.stderr.isatty()
+
+
+@contextmanager
 def progress_bar(description: str, total: float | None) -> Iterator[Callable[..., None]]:
     """Draw one bar; yields `advance(amount, description=None)`. Draws nothing where there is no terminal."""
+    report = _report.get()
+    if report is not None:
+        yield lambda amount, description=None: report(amount)
+        return
     if not _shown.get():
         yield lambda amount, description=None: None
         return
@@ -39,7 +77,11 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[...
         def advance(amount: float, description: str | None = None) -> None:
             progress.update(task, advance=amount, description=description)
 
-        yield advance
+        _drawn.append(progress)
+        try:
+            yield advance
+        finally:
+            _drawn.remove(progress)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

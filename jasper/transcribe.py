@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from jasper.audio import audio_info
-from jasper.blocks import audio_blocks
+from jasper.blocks import audio_blocks, header_duration
 from jasper.data.batches import cut_batches
 from jasper.errors import AudioError, EmptyAudioError
 from jasper.features import check_wave
@@ -23,7 +22,7 @@ from jasper.nonspeech import hush
 from jasper.pauses import Cutting, Window, cut_windows
 from jasper.picture import Heard
 from jasper.posteriors import Posteriors
-from jasper.progress import progress_bar
+from jasper.progress import is_drawn, progress_bar
 from jasper.storage import stem
 from jasper.types import BestPath, FloatArray, Segment, Transcript, location
 
@@ -118,13 +117,10 @@ def _transcript(segments: Sequence[Segment], duration: float, source: Source | F
 
 
 @contextmanager
-def _progress(source: object) -> Iterator[Callable[[float], None]]:
+def _progress(source: Source | FloatArray) -> Iterator[Callable[[float], None]]:
     """A bar over a recording, with the rate as times real time; yields `advance(to_second)`."""
     path = location(source) if isinstance(source, str | Path) else None
-    duration: float | None = None
-    if isinstance(path, Path):
-        with suppress(AudioError):  # said where the sound is read; a video's is not known
-            duration = audio_info(path).duration
+    duration = header_duration(source) if is_drawn() and not isinstance(source, np.ndarray) else None
     name, begun, done = "" if path is None else f"{stem(path)} ", time.perf_counter(), 0.0
     with progress_bar(f"{name}…", duration) as advance:
 

@@ -50,7 +50,7 @@ def align(
     from jasper.align import align as run_alignment
     from jasper.align import align_log_probs, log_probs_of
     from jasper.data.dataset import read_utterance
-    from jasper.progress import track
+    from jasper.progress import track, without_bars
 
     utterances = _utterances(source, text)
     faults = 0
@@ -67,9 +67,11 @@ def align(
                     words = align_log_probs(loaded, log_probs_of(loaded, [wave]), utterance.text)
             except (AudioError, TextError) as error:
                 faults += 1
-                print(f"jasper: {utterance.id}: {' '.join(str(error).split())}", file=sys.stderr)
+                with without_bars():
+                    print(f"jasper: {utterance.id}: {' '.join(str(error).split())}", file=sys.stderr)
                 continue
-            _write(form, out, utterance, words)
+            with without_bars():
+                _write(form, out, utterance, words)
     if faults:
         print(f"jasper: {faults} of {len(utterances)} could not be aligned", file=sys.stderr)
         raise typer.Exit(2)

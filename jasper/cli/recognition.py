@@ -87,6 +87,7 @@ def transcribe(
 ) -> None:
     """Say what is said in recordings of any length; one that cannot be read is named and the others go on."""
     from jasper.jobs import Asked, plot_one, transcribe_each
+    from jasper.progress import without_bars
 
     decode = search.config()
     output.check(audio)
@@ -103,11 +104,12 @@ def transcribe(
         else:
             results = transcribe_each(load, sources, Asked(channel, output.timed), jobs)
         for name, result in zip(audio, results, strict=True):
-            if isinstance(result, AudioError):
-                faults += 1
-                print(f"jasper: {' '.join(str(result).split())}", file=sys.stderr)
-            else:
-                output.show(name, result, several=len(audio) > 1)
+            with without_bars():
+                if isinstance(result, AudioError):
+                    faults += 1
+                    print(f"jasper: {' '.join(str(result).split())}", file=sys.stderr)
+                else:
+                    output.show(name, result, several=len(audio) > 1)
     if faults:
         print(f"jasper: {faults} of {len(audio)} files could not be transcribed", file=sys.stderr)
         raise typer.Exit(1)
