@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from jasper.errors import AudioError
 from jasper.features import check_wave, normalize
 from jasper.model import Recognition
 from jasper.nonspeech import hush
@@ -37,10 +39,15 @@ class StreamConfig:
     longest: float = 20.0  # without a final word; then all words are final
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a setting that is not positive, look_ahead and context apart."""
+        """Raise ValueError for a setting that cannot be; only look_ahead may be infinite."""
         for name in ("step", "memory", "pause", "longest"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} of a stream must be above 0, not {getattr(self, name)}")
+        for name in ("context", "warm_up", "margin"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} of a stream must be at least 0, not {getattr(self, name)}")
+        if not self.look_ahead >= 0:
+            raise ValueError(f"look_ahead of a stream must be at least 0, not {self.look_ahead}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,12 @@ class Stream:
     """
 
     def __init__(self, model: Model, config: StreamConfig, sample_rate: int | None = None) -> None:
-        """Listen with a model to sound at `sample_rate` Hz, the model's own where none is given."""
+        """Listen with a model to sound at `sample_rate` Hz, the model's own where none is given.
+
+        Raises ValueError for a rate that is none.
+        """
+        if sample_rate is not None and not sample_rate > 0:
+            raise ValueError(f"sample_rate of a stream must be above 0, not {sample_rate}")
         self.model, self.config = model, config
         self.sound = _Sound(model)
         self.hop = model.config.features.hop_length / model.sample_rate  # s
@@ -71,6 +83,7 @@ class Stream:
         self.settled = 0  # frame before which all words are final
         self.remembered = 0  # frame up to which `speech` has what was said
         self.partial: tuple[Word, ...] = ()
+        self.finished = False
         given = sample_rate or model.sample_rate
         self.resampler = (
             soxr.ResampleStream(given, model.sample_rate, 1, dtype="float32", quality="HQ")
@@ -79,11 +92,21 @@ class Stream:
         )
 
     def feed(self, chunk: NDArray[Any]) -> Update:
-        """Hear a chunk (N,), of any length: float32 in [-1, 1], or int16. Raises AudioError for no wave."""
+        """Hear a chunk (N,), of any length: floats in [-1, 1], or int16.
+
+        Raises AudioError for what is no wave, and for one after the end.
+        """
+        if self.finished:
+            raise AudioError("the stream has ended; open another one for what is said now")
+        if chunk.dtype != np.int16 and not np.issubdtype(chunk.dtype, np.floating):
+            raise AudioError(f"a chunk is of floats in [-1, 1] or of int16, this one is of {chunk.dtype}")
         return self._hear(chunk, last=False)
 
     def finish(self) -> Update:
         """The end of the sound: all words are final."""
+        if self.finished:
+            return Update()
+        self.finished = True
         return self._hear(np.zeros(0, dtype=np.float32), last=True)
 
     def _hear(self, chunk: NDArray[Any], last: bool) -> Update:
@@ -170,7 +193,8 @@ class Stream:
         return frame - frame % self.model.config.network.stride
 
     def _frames(self, seconds: float) -> int:
-        return round(seconds / self.hop)
+        """The frames of a time, one at least where it is some: no step stands still."""
+        return max(round(seconds / self.hop), int(seconds > 0))
 
 
 class _Sound:

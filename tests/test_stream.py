@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_networks import write_small_model
 from test_model import sound
 from tones import SAMPLE_RATE, random_texts, recipe, tones, write_corpus
@@ -74,6 +77,26 @@ def test_the_chunks_do_not_matter(model, wave, sizes):
     found = final_words(updates_of(model.stream(CONFIG), wave, sizes))
     assert [word.text for word in found] == [word.text for word in expected]
     np.testing.assert_allclose([word.start for word in found], [word.start for word in expected], atol=1e-6)
+
+
+@given(sizes=st.lists(st.integers(300, 20_000), min_size=1, max_size=9))
+@settings(max_examples=15, deadline=None)
+def test_no_chunks_matter(model, wave, sizes):
+    """Final words are the same however the sound comes, so nothing that comes later can change them."""
+    expected = final_words(updates_of(model.stream(CONFIG), wave, [800]))
+    found = final_words(updates_of(model.stream(CONFIG), wave, sizes))
+    assert [word.text for word in found] == [word.text for word in expected]
+
+
+@given(place=st.integers(0, 150_000))
+@settings(max_examples=15, deadline=None)
+def test_where_the_sound_ends_changes_no_word_that_was_final(model, wave, place):
+    before = model.stream(CONFIG)
+    final = before.feed(wave[:place]).final
+    last = before.finish().final
+    whole = final_words(updates_of(model.stream(CONFIG), wave, [800]))
+    assert [word.text for word in final] == [word.text for word in whole[: len(final)]]
+    assert all(word.start >= final[-1].end - 1e-6 for word in last if final)
 
 
 def test_final_words_never_change_and_partial_ones_stand_after_them(model, wave):
@@ -162,5 +185,30 @@ def test_what_is_no_sound_is_an_error(model):
         model.stream().feed(np.array([np.nan], dtype=np.float32))
     with pytest.raises(AudioError, match="shape"):
         model.stream().feed(np.zeros((2, 5), dtype=np.float32))
-    with pytest.raises(ValueError, match="step"):
-        StreamConfig(step=0)
+    with pytest.raises(AudioError, match="int32"):  # floats of some billions are what they were taken for
+        model.stream().feed(np.zeros(5, dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"step": 0}, {"step": math.inf}, {"memory": math.nan}, {"context": -1.0}, {"look_ahead": -0.1}],
+)
+def test_settings_that_cannot_be(model, setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        StreamConfig(**setting)
+    with pytest.raises(ValueError, match="sample_rate"):
+        model.stream(sample_rate=0)
+
+
+def test_a_step_shorter_than_a_frame_is_a_frame(model, wave):
+    """It was no frame, and the stream stood still for ever."""
+    found = final_words(updates_of(model.stream(replace(CONFIG, step=1e-4)), wave[:SAMPLE_RATE], [800]))
+    assert found
+
+
+def test_after_its_end_a_stream_hears_nothing(model, wave):
+    stream = model.stream(CONFIG)
+    updates_of(stream, wave[:SAMPLE_RATE], [800])
+    assert stream.finish().final == ()
+    with pytest.raises(AudioError, match="has ended"):
+        stream.feed(wave[:SAMPLE_RATE])

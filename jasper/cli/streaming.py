@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,11 +53,51 @@ def stream(
         raise ConfigError(f"--step: {error}") from None
     with long_work("run the command again"):
         listener = engine.load(model, decode).stream(config, sample_rate=rate)
-        size, show = rate // CHUNKS_A_SECOND * SAMPLE_BYTES, _Lines(as_json)
-        while data := sys.stdin.buffer.read(size):
+        show, sound = _Lines(as_json), _Input()
+        for data in sound.chunks(rate // CHUNKS_A_SECOND * SAMPLE_BYTES):
             whole = data[: len(data) // SAMPLE_BYTES * SAMPLE_BYTES]  # the last byte may be half a sample
             show(listener.feed(np.frombuffer(whole, "<i2").astype(np.int16)))
         show(listener.finish())
+    if sound.stopped:
+        raise typer.Exit(128 + signal.SIGINT)
+
+
+class _Input:
+    """Raw sound on standard input, until it ends; or until Ctrl-C, as a microphone's does."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.waiting = False
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Pieces of so many bytes; raises ConfigError for a file with a header."""
+        before = signal.signal(signal.SIGINT, self._stop)
+        try:
+            data = self._read(size)
+            if data.startswith(b"RIFF"):
+                raise ConfigError(
+                    "standard input is a WAV file, not raw sound; for that: jasper transcribe MODEL -"
+                )
+            while data:
+                yield data
+                data = self._read(size)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _read(self, size: int) -> bytes:
+        self.waiting = True
+        try:
+            return b"" if self.stopped else sys.stdin.buffer.read(size)
+        except KeyboardInterrupt:
+            return b""
+        finally:
+            self.waiting = False
+
+    def _stop(self, number: int, frame: object) -> None:
+        """Only while nothing is heard, since words would be lost in the middle of that."""
+        self.stopped = True
+        if self.waiting:
+            raise KeyboardInterrupt
 
 
 class _Lines:

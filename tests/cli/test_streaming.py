@@ -1,6 +1,7 @@
 """`jasper stream`: raw sound on a pipe, words while the pipe is still open."""
 
 import json
+import signal
 import subprocess
 import threading
 
@@ -63,5 +64,40 @@ def test_a_line_comes_while_the_pipe_is_open(run, wave):
     assert line.strip()
 
 
-def test_a_step_that_cannot_be(run):
-    assert_fault(run_jasper("stream", run, "--step", "0"), "--step", "above 0")
+def test_ctrl_c_ends_the_sound_as_a_microphone_does(run, wave):
+    """What was not final yet was lost."""
+    sound = wave[: 5 * SAMPLE_RATE]
+    with subprocess.Popen(
+        command(run), **dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    ) as process:
+        guard = threading.Timer(SECONDS, process.kill)
+        guard.start()
+        try:
+            assert process.stderr.readline().startswith(b"engine: ")
+            process.stdin.write(sound.tobytes())
+            process.stdin.flush()
+            first = process.stdout.read(1)  # it listens
+            process.send_signal(signal.SIGINT)
+            words = (first + process.stdout.read()).decode()
+            assert process.wait(SECONDS) == 130
+            assert process.stderr.read() == b""
+        finally:
+            guard.cancel()
+            process.kill()
+    assert words.endswith("\n")
+    heard, expected = words.split(), expected_of(run, sound)
+    assert heard
+    assert heard[:-1] == expected[: len(heard) - 1]  # the last one it may have heard in part
+
+
+def test_a_file_with_a_header_is_no_raw_sound(run):
+    done = subprocess.run(
+        command(run), input=b"RIFF0000WAVE" + bytes(9000), capture_output=True, timeout=SECONDS
+    )
+    assert done.returncode == 2
+    assert b"jasper transcribe MODEL -" in done.stderr
+
+
+@pytest.mark.parametrize("step", ["0", "inf", "nan"])
+def test_a_step_that_cannot_be(run, step):
+    assert_fault(run_jasper("stream", run, "--step", step), "--step", "above 0")
