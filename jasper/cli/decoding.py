@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -21,6 +21,8 @@ DEFAULT_WEIGHT = 4.0  # nats, of a hotword without one
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
     """Options of the search; anything that greedy search cannot do makes it a beam search."""
+
+    PANEL: ClassVar[str] = "Search"
 
     beam: Annotated[int | None, typer.Option(help="Beam search that keeps so many texts.")] = None
     lm: Annotated[
@@ -75,9 +77,13 @@ class SearchOptions:
 class EngineOptions:
     """What runs the network, and where."""
 
+    PANEL: ClassVar[str] = "Engine"
+
     engine: Annotated[str, typer.Option(help="auto, openvino, onnx, torch or mindspore.")] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, npu or mps.")] = "auto"
-    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32"
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, fp16; or int8, which `jasper export` makes.")
+    ] = "fp32"
     threads: Annotated[int | None, typer.Option(help="Of the processor; default: the engine's own.")] = None
 
     def load(self, model: Path, decode: DecodeConfig | None = None) -> Model:

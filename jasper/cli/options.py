@@ -32,7 +32,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _of_fields(group: type) -> list[inspect.Parameter]:
+    """The fields; in the help they stand by themselves where the group has a PANEL."""
     hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        for option in hints[field.name].__metadata__:
+            option.rich_help_panel = getattr(group, "PANEL", None)
     return [
         inspect.Parameter(
             field.name,

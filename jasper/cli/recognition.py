@@ -29,7 +29,9 @@ Channel = Annotated[int | None, typer.Option(help="Channel of files with several
 @with_options
 def evaluate(
     model: ModelPath,
-    manifest: Annotated[str, typer.Argument(help="Every utterance in it is scored, once.")],
+    manifest: Annotated[
+        str, typer.Argument(metavar="MANIFEST", help="Its utterances are scored, each once.")
+    ],
     search: SearchOptions,
     engine: EngineOptions,
     selection: SelectionOptions,
@@ -56,7 +58,10 @@ def evaluate(
     if out is not None and log_probs:
         make_folder(out / "log_probs")
         keep = partial(_write_log_probs, out / "log_probs")
-    utterances = selection.select(read_manifest(manifest))
+    listed = read_manifest(manifest)
+    utterances = selection.select(listed)
+    if not utterances:
+        raise ConfigError(f"{manifest}: of its {len(listed)} utterances none is to be scored")
     with long_work("run the command again"):
         score = run_evaluation(engine.load(model, decode), utterances, channel=channel, keep=keep)
     if out is not None:
@@ -76,7 +81,8 @@ def transcribe(
     audio: Annotated[
         list[str],
         typer.Argument(
-            help="Sound files, videos (extra `video`) or URLs (extra `remote`); - is standard input."
+            metavar="AUDIO",
+            help="Sound files, videos (extra `video`) or URLs (extra `remote`); - is standard input.",
         ),
     ],
     search: SearchOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SelectionOptions:
     """Options of which utterances are scored."""
+
+    PANEL: ClassVar[str] = "Utterances"
 
     join: Annotated[
         str | None,

@@ -34,7 +34,9 @@ class TranscriptOptions:
             help="Picture of one recording, 5 minutes at most: wave, log-mel, posteriors, words; png or html."
         ),
     ] = None
-    words: Annotated[bool, typer.Option(help="With --json: each word's times and confidence.")] = False
+    words: Annotated[bool, typer.Option("--words", help="With --json: words with times and confidence.")] = (
+        False
+    )
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False
 
     @property

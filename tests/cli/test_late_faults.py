@@ -98,6 +98,20 @@ def test_speech_to_calibrate_what_is_not_int8(run):
     assert_fault(run_jasper("export", run, "--calibrate", "a.jsonl"), "--calibrate: is for --precision int8")
 
 
+@pytest.mark.parametrize("option", [["--only-speaker", "nobody"], []])
+def test_of_nothing_there_is_no_score(run, corpus, option, tmp_path):
+    """It was a word error rate of 0 %."""
+    (tmp_path / "empty.jsonl").touch()
+    manifest = corpus if option else tmp_path / "empty.jsonl"
+    assert_fault(run_jasper("eval", run, manifest, *option), manifest, "none is to be scored")
+
+
+def test_the_help_begins_with_what_is_written():
+    shown = run_jasper("transcribe", "--help").stdout
+    places = [shown.index(part) for part in ("AUDIO", "--out", "Search", "--beam", "Engine", "--engine")]
+    assert places == sorted(places)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
