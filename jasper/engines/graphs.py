@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
-from jasper.bundle import read_model
+from jasper.bundle import read_model, read_model_config
 from jasper.directory import CONFIG_FILE, WEIGHTS_FILE, cache_folder, graph_name, weights_or_graph
 from jasper.errors import CheckpointError, ModelError
+from jasper.parameters import weight_shapes
 from jasper.storage import atomic_file
 
-WRITTEN = 3  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
+WRITTEN = 4  # counts the changes of what `build_graph` writes: no older graph is taken from the cache
+Kind = Literal["rows", "batch", "phases"]  # rows alone; padded batches; these, even and odd steps apart
+_MOST_WEIGHTS = 2**31 / 4 / 1.5 - 2**20  # 2 GB are the most of a file, and phases hold 1.5 times as many
 _MODEL = "model"  # the file in a folder that says which model it is of
 
 
@@ -60,11 +65,20 @@ def _folder_of_this_process() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="jasper-")
 
 
-def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -> Path:
-    """The graph of a model directory: for padded batches, or not `masked` for rows alone.
+def fits_phases(directory: Path) -> bool:
+    """Whether a model directory's network may be written in phases, with three quarters of the work."""
+    from jasper.graph.phases import first_in_phases
 
-    int8 is what `jasper export` left in the directory, always masked; fp16 and fp32 are made in `folder` from
-    the weights, or were exported too where there are none. Raises ModelError where a file is not there,
+    config = read_model_config(directory)
+    num_weights = sum(math.prod(shape) for shape in weight_shapes(config).values())
+    return first_in_phases(config.network) is not None and num_weights < _MOST_WEIGHTS
+
+
+def graph_file(directory: Path, folder: Path, precision: str, kind: Kind) -> Path:
+    """The graph of a model directory: for padded batches, or for rows alone.
+
+    int8 is what `jasper export` left in the directory, always for batches; fp16 and fp32 are made in `folder`
+    from the weights, or were exported too where there are none. Raises ModelError where a file is not there,
     CheckpointError where the disk is full.
     """
     if precision == "int8" or not (directory / WEIGHTS_FILE).is_file():
@@ -75,11 +89,12 @@ def graph_file(directory: Path, folder: Path, precision: str, *, masked: bool) -
                 f"{path} is not there; `jasper export {directory} --precision {precision}{needs}` makes it"
             )
         return path
-    path = folder / f"{'batch' if masked else 'rows'}.{precision}.onnx"
+    path = folder / f"{kind}.{precision}.onnx"
     if not path.is_file():
         from jasper.graph import build_graph
 
-        graph = build_graph(*read_model(directory), masked=masked, half=precision == "fp16")
+        masked, half = kind != "rows", precision == "fp16"
+        graph = build_graph(*read_model(directory), masked=masked, half=half, phased=kind == "phases")
         try:
             with atomic_file(path) as temporary:
                 temporary.write_bytes(graph.SerializeToString())

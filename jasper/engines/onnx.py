@@ -8,7 +8,7 @@ import onnxruntime
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
-from jasper.engines.graphs import engine_folder, graph_file
+from jasper.engines.graphs import Kind, engine_folder, fits_phases, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError, UnavailableError
 from jasper.types import FloatArray, IntArray
@@ -59,7 +59,10 @@ def load(directory: Path, settings: EngineConfig) -> OnnxEngine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads or 0  # 0: it decides
     options.log_severity_level = 3  # errors alone
-    path = graph_file(directory, engine_folder(directory), settings.precision, masked=device != "cpu")
+    kind: Kind = "batch"
+    if device == "cpu":
+        kind = "phases" if settings.precision == "fp32" and fits_phases(directory) else "rows"
+    path = graph_file(directory, engine_folder(directory), settings.precision, kind)
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[PROVIDERS[device]])
     except Exception as error:  # its errors have no common type of their own

@@ -19,6 +19,7 @@ def build_graph(
     masked: bool = True,
     half: bool = False,
     waveform: bool = False,
+    phased: bool = False,
 ) -> onnx.ModelProto:
     """Write the network of a model directory as an ONNX graph, in evaluation mode, batch norm folded.
 
@@ -26,12 +27,14 @@ def build_graph(
     (B, T', V) float32 and `log_probs_lengths` (B,) int64; any B and T. With `waveform` it maps `waves` (B, N)
     at the model's sample rate and their `lengths` in samples instead. Without `masked` there are no lengths:
     every row must be valid to its end. `half` computes all of the network but the log-softmax in half
-    precision.
+    precision. `phased` computes even and odd steps apart where that saves multiplications (`phases.py`).
     """
     from onnx import TensorProto, helper  # which a graph that is in the cache already does without
 
     from jasper.graph.features import FeatureWriter
     from jasper.graph.network import NetworkWriter
+    from jasper.graph.phased import PhasedWriter
+    from jasper.graph.phases import first_in_phases
     from jasper.graph.writer import GraphWriter
 
     graph = GraphWriter()
@@ -42,8 +45,13 @@ def build_graph(
     else:
         inputs = [value("features", TensorProto.FLOAT, ["batch", config.features.num_features, "frames"])]
         features, lengths = "features", "lengths"
-    network = NetworkWriter(graph, masked, half)
-    log_probs, lengths = network.write(fold(config.network, weights), features, lengths)
+    network = fold(config.network, weights)
+    first = first_in_phases(config.network) if phased and masked else None
+    if first is None:
+        log_probs, lengths = NetworkWriter(graph, masked, half).write(network, features, lengths)
+    else:
+        writer = PhasedWriter(graph, masked, half)
+        log_probs, lengths = writer.write_phased(network, first, features, lengths)
     outputs = [value(log_probs, TensorProto.FLOAT, ["batch", "steps", len(config.text.labels) + 1])]
     if masked:
         inputs.append(value("lengths", TensorProto.INT64, ["batch"]))

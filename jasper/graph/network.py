@@ -23,21 +23,29 @@ class NetworkWriter:
 
     def write(self, network: FoldedNetwork, features: str, lengths: str) -> tuple[str, str]:
         """Write all from features (B, F, T), lengths (B,) to log_probs (B, T', V), lengths (B,)."""
+        x = self._start(features, lengths)
+        inputs = []
+        for block in network.blocks:
+            inputs.append(x)
+            x, lengths = self._block(block, [inputs[source] for source in block.sources], x, lengths)
+        return self._log_softmax(self._logits(network.head, x, "head")), lengths
+
+    def _start(self, features: str, lengths: str) -> str:
         graph = self.graph
         if self.masked:
             self.steps = graph.size(features, 2, "input.steps")
             self._mask(lengths, "input")
         x = graph.add("Unsqueeze", [features, graph.integers(2)], "input.image")
-        x = self._masked(graph.add("Cast", [x], "input.cast", to=self.type), "input")
-        inputs = []
-        for block in network.blocks:
-            inputs.append(x)
-            x, lengths = self._block(block, [inputs[source] for source in block.sources], x, lengths)
-        logits = self._convolution(network.head, x)
-        logits = graph.add("Squeeze", [logits, graph.integers(2)], "head.steps")
-        logits = graph.add("Transpose", [logits], "head.transposed", perm=[0, 2, 1])
-        logits = graph.add("Cast", [logits], "head.logits", to=TensorProto.FLOAT)
-        return graph.add("LogSoftmax", [logits], "log_probs", axis=-1), lengths
+        return self._masked(graph.add("Cast", [x], "input.cast", to=self.type), "input")
+
+    def _logits(self, head: FoldedConvolution, x: str, name: str) -> str:
+        graph = self.graph
+        logits = graph.add("Squeeze", [self._convolution(head, x, name), graph.integers(2)], f"{name}.steps")
+        logits = graph.add("Transpose", [logits], f"{name}.transposed", perm=[0, 2, 1])
+        return graph.add("Cast", [logits], f"{name}.logits", to=TensorProto.FLOAT)
+
+    def _log_softmax(self, logits: str) -> str:
+        return self.graph.add("LogSoftmax", [logits], "log_probs", axis=-1)
 
     def _block(self, block: FoldedBlock, sources: list[str], x: str, lengths: str) -> tuple[str, str]:
         graph = self.graph
@@ -65,14 +73,14 @@ class NetworkWriter:
             x = self._convolution(conv, x)
         return x
 
-    def _convolution(self, conv: FoldedConvolution, x: str) -> str:
+    def _convolution(self, conv: FoldedConvolution, x: str, name: str = "") -> str:
         inputs = [x, self._constant(f"{conv.name}.weight", conv.weight[:, :, None])]
         if conv.bias is not None:
             inputs.append(self._constant(f"{conv.name}.bias", conv.bias))
         return self.graph.add(
             "Conv",
             inputs,
-            conv.name,
+            name or conv.name,
             kernel_shape=[1, conv.weight.shape[2]],
             strides=[1, conv.stride],
             dilations=[1, conv.dilation],
