@@ -15,9 +15,11 @@ import soundfile
 from small_networks import write_small_model
 from test_model import sound
 from tones import JASPER
+from typer.testing import CliRunner
 
 import jasper
 from jasper import jobs
+from jasper.cli.app import app
 from jasper.errors import AudioError
 
 RATE = 16000
@@ -79,6 +81,25 @@ def test_of_recordings_whose_length_nobody_knows_the_bar_has_no_end(directory, r
     results = list(jobs.transcribe_each(partial(jasper.load, directory), sources, jobs.Asked()))
     assert results[0].text == results[1].text
     assert bars == [None]
+
+
+@pytest.mark.parametrize(("num_files", "num_jobs"), [(1, 1), (3, 3)])
+def test_no_more_processes_than_recordings_share_the_processor(
+    directory, recordings, monkeypatch, num_files, num_jobs
+):
+    """With --jobs 8 a single recording was transcribed by an eighth of the processor."""
+    asked = []
+
+    def transcribe_each(load, sources, what, jobs):
+        asked.append((load.func.__self__.threads, jobs))
+        return [AudioError("")] * len(sources)
+
+    monkeypatch.setattr(jobs, "transcribe_each", transcribe_each)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    paths = [str(path) for path in recordings[:num_files]]
+    done = CliRunner().invoke(app, ["transcribe", str(directory), *paths, "--jobs", "8"])
+    assert done.exit_code == 1
+    assert asked == [(None if num_files == 1 else 8 // num_files, num_jobs)]
 
 
 @pytest.mark.parametrize("num_jobs", ["1", "2"])

@@ -97,6 +97,7 @@ def transcribe(
 
     decode = search.config()
     output.check(audio)
+    jobs = min(jobs, len(audio))  # or a single recording would have a part of the processor alone
     if jobs > 1 and STANDARD_INPUT in audio:
         raise ConfigError("--jobs: standard input can be read by one process alone")
     sources = [sys.stdin.buffer if name == STANDARD_INPUT else name for name in audio]
