@@ -41,3 +41,47 @@ def test_a_change_of_a_called_function_is_compiled_anew(tmp_path):
     changed, kept = run()
     assert changed > value + 100
     assert kept == 2
+
+
+COMPILING = """
+import gc, sys
+import numba
+from jasper.compiled import compiled
+
+@compiled
+def first(value):  # loads the compiler
+    return value
+
+@compiled
+def grows(value):
+    return [value] * 3
+
+@compiled
+def fails(value):
+    return value.no_such_thing
+
+if sys.argv[1] == "off":
+    gc.disable()
+first(1)
+gc.set_threshold(50)
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(phase))
+assert grows(2) == [2, 2, 2]
+print(len(collected) < 10, gc.isenabled())
+try:
+    fails(2)
+except numba.TypingError:
+    print(gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_compiling_does_without_the_collection_of_garbage_and_leaves_it_as_it_was(tmp_path, collects):
+    pytest.importorskip("numba")
+    (tmp_path / "compiling.py").write_text(COMPILING)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "compiling.py", "on" if collects else "off"],
+        env={**os.environ, "PYTHONPATH": str(Path(jasper.__file__).parents[1])},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", str(collects), str(collects)], done.stderr

@@ -9,19 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jasper.config import DecodeConfig
 from jasper.decode.align import align_tokens, label_starts, text_log_prob
-from jasper.decode.fusion import Float64Array, Fusion, IndexArray, PlaceArray, Rule
+from jasper.decode.fusion import (
+    HOT,
+    LABEL,
+    PLACE,
+    Float64Array,
+    Fusion,
+    IndexArray,
+    PlaceArray,
+    Records,
+    Rule,
+)
 from jasper.decode.greedy import check_log_probs
 from jasper.decode.hotwords import hotword_automaton
 from jasper.decode.lexicon import Lexicon, spelt_lexicon
 from jasper.decode.nbest import best_texts, path_to
 from jasper.decode.prefixes import retreat, search
-from jasper.decode.tree import Records
 from jasper.errors import LanguageModelError
 from jasper.lm import load
 from jasper.lm.ngram import END, SPECIAL_WORDS, UNKNOWN, Level, NGram, from_levels
@@ -87,20 +95,17 @@ class BeamSearch:
         automaton = hotword_automaton(hotwords, letters)
         trie = spelt_lexicon(words, letters)
         word_ids = np.array([ngram.ids.get(word, UNKNOWN) for word in words], np.int64)
-        self._fusion = Fusion(
-            ngram=ngram.table,
-            token_word=_token_words(ngram, tokenizer)
-            if by_token
-            else np.zeros(tokenizer.blank + 1, np.int64),
-            **_spelling(tokenizer, letters),
-            place_first=_frozen(trie.first),
-            place_letter=_frozen(trie.label),
-            place_word=_frozen(np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1)),
-            place_expected=self._expected(trie, ngram, word_ids),
-            hot_next=automaton.next,
-            hot_bonus=automaton.bonus,
-            hot_expected=automaton.expected,
-        )
+        labels, spelling = _spelling(tokenizer, letters)
+        if by_token:
+            labels["word"][:-1] = _token_words(ngram, tokenizer)
+        places = np.recarray(trie.num_places + 1, PLACE)
+        places["first"] = trie.first
+        places["word"][:-1] = np.where(trie.word >= 0, np.append(word_ids, 0)[trie.word], -1)
+        places["expected"][:-1] = self._expected(trie, ngram, word_ids)
+        hot = np.recarray(len(automaton.bonus), HOT)
+        hot["bonus"], hot["expected"] = automaton.bonus, automaton.expected
+        place_letters = _frozen(trie.label)
+        self._fusion = Fusion(ngram.table, labels, spelling, places, place_letters, automaton.next, hot)
 
     def __call__(self, log_probs: FloatArray, lengths: IntArray) -> list[list[Hypothesis]]:
         """The N best hypotheses of each row, best first; each row's depend on its own valid steps alone.
@@ -212,15 +217,13 @@ def _letters(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer if single else Tokenizer(sorted(set("".join(tokenizer.labels))))
 
 
-def _spelling(tokenizer: Tokenizer, letters: Tokenizer) -> dict[str, Any]:
-    """The fields of Fusion that say what each label is made of; the blank of nothing."""
+def _spelling(tokenizer: Tokenizer, letters: Tokenizer) -> tuple[Records, IndexArray]:
+    """(V + 1,) of LABEL, and the letters that the labels are made of; the blank is made of none."""
     spelt = [letters.encode(label.removeprefix(" ")) for label in tokenizer.labels]
-    opens = [label.startswith(" ") for label in tokenizer.labels]
-    return {
-        "label_first": _frozen(np.cumsum([0, *map(len, spelt), 0])),
-        "label_letter": np.array([letter for word in spelt for letter in word], np.int64),
-        "label_opens": np.array([*opens, False], np.int64),
-    }
+    labels = np.zeros(len(spelt) + 2, LABEL).view(np.recarray)
+    labels["first"][1:] = np.cumsum([*map(len, spelt), 0])
+    labels["opens"][: len(spelt)] = [label.startswith(" ") for label in tokenizer.labels]
+    return labels, np.array([letter for word in spelt for letter in word], np.int64)
 
 
 def _frozen(column: IndexArray) -> PlaceArray:

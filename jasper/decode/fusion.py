@@ -17,24 +17,47 @@ from jasper.lm.ngram import UNKNOWN, Node, NodeTable, advance, find
 IndexArray = NDArray[np.int64]  # of one kind everywhere, or numba compiles a loop for each
 Float64Array = NDArray[np.float64]
 PlaceArray = NDArray[np.int32]  # read-only, as a language model's
-Record = Any  # a row of an array of records
+Records = Any  # an array of records: one argument to the compiler where columns are many
+Record = Any  # a row of it
+
+
+# A label of the network.
+LABEL = np.dtype(
+    [
+        ("word", np.int64),  # the language model's for it, where that predicts labels
+        ("first", np.int64),  # its letters are letters[first] up to the next label's first
+        ("opens", np.int64),  # 1: it begins with a space, and a word ends before it
+    ]
+)
+
+# A node of the lexicon's trie.
+PLACE = np.dtype(
+    [
+        ("first", np.int32),  # its children are places[first] up to the next place's first
+        ("word", np.int32),  # the language model's, which ends here; -1 where none does
+        ("expected", np.float64),  # score that the best word through here may be expected to add
+    ]
+)
+
+# A state of the hotwords' automaton.
+HOT = np.dtype(
+    [
+        ("bonus", np.float64),  # added on arrival
+        ("expected", np.float64),  # of the hotword that has begun
+    ]
+)
 
 
 class Fusion(NamedTuple):
-    """Tables that score texts. A place is a node of the lexicon's trie; 0 is between two words."""
+    """Tables that score texts. Place 0 is between two words, the last but one "in an unknown word"."""
 
     ngram: NodeTable
-    token_word: IndexArray  # (V,) the language model's word for each label, where it predicts labels
-    label_first: PlaceArray  # (V + 1,) the letters of label i are letters first[i] to first[i + 1]
-    label_letter: IndexArray  # all labels' letters, the spaces at their beginnings left out
-    label_opens: IndexArray  # (V,) 1 where a label begins with a space: a word ends before it
-    place_first: PlaceArray  # (P + 1,) the children of place i are places first[i] to first[i + 1]
-    place_letter: PlaceArray  # (P,) the letter that leads to a place; the last place is "in an unknown word"
-    place_word: PlaceArray  # (P,) the language model's word that ends here; -1 where none does
-    place_expected: Float64Array  # (P,) score that the best word through here may be expected to add
-    hot_next: IndexArray  # (H, letters) automaton of the hotwords
-    hot_bonus: Float64Array  # (H,) added on arrival
-    hot_expected: Float64Array  # (H,) expected of the hotword that has begun
+    labels: Records  # (V + 1,) of LABEL; the last is the end of the one before
+    letters: IndexArray  # of all labels, the spaces at their beginnings left out
+    places: Records  # (P + 1,) of PLACE; the last is the end of the one before
+    place_letters: PlaceArray  # (P,) that lead to each place
+    hot_next: IndexArray  # (H, letters) the automaton of the hotwords
+    hot: Records  # (H,) of HOT
 
 
 class Rule(NamedTuple):
@@ -59,7 +82,7 @@ class Rule(NamedTuple):
 @compiled_inside
 def close_word(fusion: Fusion, rule: Rule, place: Node, state: Node) -> tuple[float, Node]:
     """What the word that ends at a place adds, and the language model's state after it."""
-    word = fusion.place_word[place]
+    word = fusion.places[place].word
     added = 0.0
     if word < 0:
         added = rule.unknown
@@ -74,24 +97,25 @@ def close_word(fusion: Fusion, rule: Rule, place: Node, state: Node) -> tuple[fl
 def extend(fusion: Fusion, rule: Rule, node: Record, token: int, after: Record) -> None:
     """Set place, state, hot, exact and estimate `after` a prefix (of NODE) that one more label continues."""
     place, state, hot, exact = node.place, node.state, node.hot, node.exact
+    label = fusion.labels[token]
     if rule.by_token:
-        score, state = advance(fusion.ngram, state, fusion.token_word[token])
+        score, state = advance(fusion.ngram, state, label.word)
         exact += rule.alpha * score + rule.beta
-    if fusion.label_opens[token] and place != 0:
+    if label.opens and place != 0:
         added, state = close_word(fusion, rule, place, state)
         place = 0
         hot = fusion.hot_next[hot, rule.space]
-        exact += added + fusion.hot_bonus[hot]
-    for index in range(fusion.label_first[token], fusion.label_first[token + 1]):
-        letter = fusion.label_letter[index]
-        place = find(fusion.place_letter, fusion.place_first[place], fusion.place_first[place + 1], letter)
+        exact += added + fusion.hot[hot].bonus
+    for index in range(label.first, fusion.labels[token + 1].first):
+        letter = fusion.letters[index]
+        place = find(fusion.place_letters, fusion.places[place].first, fusion.places[place + 1].first, letter)
         if place < 0:  # no word goes on like that
-            place = len(fusion.place_letter) - 1
+            place = len(fusion.place_letters) - 1
         hot = fusion.hot_next[hot, letter]
-        exact += fusion.hot_bonus[hot]
+        exact += fusion.hot[hot].bonus
     after.place, after.state, after.hot = place, state, hot
     after.exact = exact
-    after.estimate = exact + fusion.place_expected[place] + fusion.hot_expected[hot]
+    after.estimate = exact + fusion.places[place].expected + fusion.hot[hot].expected
 
 
 @compiled_inside
@@ -102,6 +126,6 @@ def finish(fusion: Fusion, rule: Rule, node: Record) -> float:
         added, state = close_word(fusion, rule, node.place, state)
         exact += added
         if rule.space >= 0:
-            exact += fusion.hot_bonus[fusion.hot_next[node.hot, rule.space]]
+            exact += fusion.hot[fusion.hot_next[node.hot, rule.space]].bonus
     score, _ = advance(fusion.ngram, state, rule.end)
     return float(exact + rule.alpha * score)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jasper.decode.tree import Records
+from jasper.decode.fusion import Records
 
 Tokens = tuple[int, ...]
 

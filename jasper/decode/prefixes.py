@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jasper.compiled import compiled_in_place, compiled_inside
-from jasper.decode.fusion import Float64Array, Fusion, IndexArray, Rule, extend, finish
+from jasper.compiled import compiled_in_place, compiled_inside, compiled_into
+from jasper.decode.fusion import Float64Array, Fusion, IndexArray, Records, Rule, extend, finish
 from jasper.decode.tree import (
-    Records,
     Room,
     Scratch,
     begin,
@@ -247,7 +246,7 @@ def admit(
     return used if slot < used else slot + 1, nodes
 
 
-@compiled_inside
+@compiled_into
 def best_end(tree: Records, beam: Records, used: int, fusion: Fusion, rule: Rule) -> int:
     """Make of a prefix's rank what is added to it as a text; the slot of the best, -1 where none may end."""
     best, highest = -1, -math.inf
@@ -260,7 +259,7 @@ def best_end(tree: Records, beam: Records, used: int, fusion: Fusion, rule: Rule
     return best
 
 
-@compiled_inside
+@compiled_into
 def spell(tree: Records, node: int, tokens: IndexArray) -> int:
     """Write the labels of a prefix; how many they are."""
     length, above = 0, node
@@ -291,7 +290,7 @@ def run(
             used, ties = leave(room, used, lowest, ties)
             used, nodes = admit(room, scratch.pool, used, size, lowest, ties, nodes)
             if rule.recombine:
-                recombine(room, scratch.table, used, len(fusion.place_letter) - 1, step)
+                recombine(room, scratch.table, used, len(fusion.place_letters) - 1, step)
         slot = best_end(room.tree, room.beam, used, fusion, rule)
         if slot >= 0:
             best = room.beam[slot]

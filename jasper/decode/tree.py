@@ -7,14 +7,12 @@ worked out once, when it is first asked for, and kept in the slot's row of `ahea
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jasper.compiled import compiled_inside
-from jasper.decode.fusion import Float64Array, IndexArray, Rule
-
-Records = Any  # an array of one of the records below: one argument to the compiler where columns are many
+from jasper.compiled import compiled_inside, compiled_into
+from jasper.decode.fusion import Float64Array, IndexArray, Records, Rule
 
 # Every prefix that was ever kept; number 0 is the empty one.
 NODE = np.dtype(
@@ -111,7 +109,7 @@ def new_scratch(classes: int, rule: Rule) -> Scratch:
     )
 
 
-@compiled_inside
+@compiled_into
 def begin(room: Room, gap: int) -> None:
     """Leave nothing but the empty prefix, which is as if `gap` had been said, where there is such a label."""
     for slot in range(len(room.beam)):
@@ -124,7 +122,7 @@ def begin(room: Room, gap: int) -> None:
     forget(room.ahead[0])
 
 
-@compiled_inside
+@compiled_into
 def forget(row: Records) -> None:
     """Nothing is known of what may follow the prefix of a row (V,) of `ahead`."""
     for token in range(len(row)):
@@ -132,7 +130,7 @@ def forget(row: Records) -> None:
         after.node, after.slot, after.estimate = -1, -1, math.nan
 
 
-@compiled_inside
+@compiled_into
 def grow(room: Room, candidate: Records, size: int) -> int:
     """Set the candidate's node, a new one if it never was; the number of nodes then."""
     tree, ahead = room.tree, room.ahead[candidate.slot, candidate.token]
@@ -158,7 +156,7 @@ def free(room: Room, slot: int) -> None:
     node.slot = entry.node = -1
 
 
-@compiled_inside
+@compiled_into
 def join(room: Room, candidate: Records, slot: int) -> None:
     """Give a candidate a free slot."""
     tree, entry, node = room.tree, room.beam[slot], room.tree[candidate.node]
@@ -175,7 +173,7 @@ def join(room: Room, candidate: Records, slot: int) -> None:
         room.ahead[above, candidate.token].slot = slot
 
 
-@compiled_inside
+@compiled_into
 def alike(one: Records, other: Records) -> bool:
     """Whether whatever follows is worth the same after two nodes."""
     same_word: bool = one.place == other.place and one.token == other.token

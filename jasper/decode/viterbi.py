@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from jasper.compiled import compiled, compiled_in_place, compiled_inside
+from jasper.compiled import compiled, compiled_in_place, compiled_into
 from jasper.types import FloatArray
 
 StateArray = NDArray[np.int64]  # a state is a place in: blank, label, blank, label, …, blank
@@ -81,7 +81,7 @@ def trace_from(
     return last
 
 
-@compiled_inside
+@compiled_into
 def step(
     row: FloatArray,
     states: StateArray,
@@ -103,7 +103,7 @@ def step(
         back[state] = come
 
 
-@compiled_inside
+@compiled_into
 def last_state(scores: ScoreArray, count: int, num_ends: int) -> int:
     """The best of the last of `count` states."""
     best = count - num_ends if count > num_ends else 0
