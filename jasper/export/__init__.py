@@ -105,7 +105,7 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"{target}: could not be written: {error}") from None
+        raise CheckpointError(f"{target}: could not be written: {error.strerror or error}") from None
 
 
 def _plan_int8(config: ModelConfig, weights: Weights, calibrate: str | Path | None) -> Int8Plan:

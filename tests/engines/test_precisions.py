@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processors import needs_vnni
 from small_networks import small_config, stacks
-from test_engines import NAMES, batch, random_weights, reference
+from test_engines import NAMES, ROUNDING, batch, random_weights, reference
 
 import jasper
 from jasper.bundle import write_bundle
@@ -22,8 +22,9 @@ from jasper.engines import PRECISIONS, Engine, load_engine
 from jasper.errors import UnavailableError
 from jasper.types import FloatArray, IntArray
 
-# Of a probability, as docs/export.md has them: from the network in single precision, and of a row alone or in
-# another order from the same row in a batch. What random weights become in 8 bits is bounded by no number.
+# The networks are the same ones in each run: how far random weights carry a rounding error has no bound.
+# As docs/export.md has them, of a log-probability in fp32, else of a probability: from the network in single
+# precision, and of a row alone or in another order from the same row in a batch.
 NEAR = {"fp32": 1e-4, "fp16": 0.02, "bf16": 0.1}
 SAME = {**NEAR, "int8": 0.02}
 ALIKE_INT8 = 0.3  # of a probability, of two runtimes, which round in other places
@@ -53,8 +54,10 @@ def write_network(folder: str, blocks: tuple[BlockConfig, ...], seed: int) -> Pa
     return write_bundle(Path(folder, "m"), config, random_weights(config, seed))
 
 
-def apart(found: FloatArray, expected: FloatArray) -> float:
-    """The largest difference of a probability."""
+def apart(found: FloatArray, expected: FloatArray, precision: str) -> float:
+    """The largest difference of a log-probability in fp32, less what is rounding; else of a probability."""
+    if precision == "fp32":
+        return float((np.abs(found - expected) - ROUNDING * np.abs(expected)).max(initial=0))
     return float(np.abs(np.exp(found) - np.exp(expected)).max(initial=0))
 
 
@@ -69,13 +72,13 @@ def assert_rows_are_alone_what_they_are_together(
         size = max(1, lengths[row])  # of a row without a frame, padding
         alone, _ = engine.log_probs(features[row : row + 1, :, :size], lengths[row : row + 1])
         for other in (shuffled[place], alone[0]):
-            assert apart(other[: steps[row]], valid) <= SAME[engine.precision]
+            assert apart(other[: steps[row]], valid, engine.precision) <= SAME[engine.precision]
     return together
 
 
 @pytest.mark.parametrize(("name", "precision"), FLOATS)
 @shapes
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, derandomize=True)
 def test_any_network_in_any_precision(name, precision, blocks, lengths, seed):
     features = batch(lengths, seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,12 +90,12 @@ def test_any_network_in_any_precision(name, precision, blocks, lengths, seed):
         found = assert_rows_are_alone_what_they_are_together(engine, *features, seed)
         expected, steps = reference(directory, *features)
     for row, other, length in zip(found, expected, steps, strict=True):
-        assert apart(row[:length], other[:length]) <= NEAR[precision]
+        assert apart(row[:length], other[:length], precision) <= NEAR[precision]
 
 
 @needs_vnni
 @shapes
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_any_network_in_8_bits(noise, blocks, lengths, seed):
     assert_alike_in_8_bits(noise, blocks, batch(lengths, seed), seed)
 
@@ -118,4 +121,4 @@ def assert_alike_in_8_bits(
             for name in NAMES
             if "int8" in PRECISIONS[name]
         )
-    assert apart(one, other) <= ALIKE_INT8
+    assert apart(one, other, "int8") <= ALIKE_INT8
