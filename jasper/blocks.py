@@ -143,10 +143,12 @@ def _is_container(head: bytes) -> bool:
 def _container_duration(path: Path) -> float | None:
     try:
         import av
-
+    except ImportError:
+        return None
+    try:
         with av.open(str(path)) as container:
             return None if container.duration is None else container.duration / av.time_base
-    except (ImportError, av.FFmpegError):
+    except av.FFmpegError:
         return None
 
 

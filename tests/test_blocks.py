@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from jasper.audio import read_audio
-from jasper.blocks import audio_blocks
+from jasper.blocks import audio_blocks, header_duration
 from jasper.errors import AudioError, EmptyAudioError
 
 RATE = 16000
@@ -103,6 +103,24 @@ def test_the_sound_of_video_containers(tmp_path, name, codec):
     assert np.corrcoef(middle, clean[2000:RATE])[0, 1] > 0.98
     disguised = (tmp_path / name).rename(tmp_path / "sound.wav")
     np.testing.assert_array_equal(whole(disguised), found)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.webm", "libopus"), ("a.wav", ""), ("a.mp3", "")]
+)
+def test_the_seconds_that_a_header_promises(tmp_path, monkeypatch, name, codec):
+    path, wave = tmp_path / name, chord(rate=48000)
+    if codec:
+        write_container(path, wave, codec)
+    else:
+        soundfile.write(path, wave, 48000)
+    assert header_duration(path) == pytest.approx(wave.size / 48000, abs=0.1)
+    assert header_duration(f"local://{path}") is None  # all of it would have to be fetched
+    path.write_bytes(b"nothing")
+    assert header_duration(path) == 0
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(200))
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert header_duration(path) is None
 
 
 def test_without_pyav_a_video_says_what_to_install(tmp_path, monkeypatch):

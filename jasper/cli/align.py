@@ -13,7 +13,7 @@ import typer
 
 from jasper.cli.decoding import EngineOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import file_name, long_work, make_folder, writing
+from jasper.cli.output import check_file_names, file_name, long_work, make_folder, writing
 from jasper.cli.recognition import Channel, ModelPath
 from jasper.errors import AudioError, ConfigError, TextError
 
@@ -55,6 +55,7 @@ def align(
     utterances = _utterances(source, text)
     faults = 0
     if out is not None:
+        check_file_names(utterance.id for utterance in utterances)
         make_folder(out)
     with long_work("run the command again"):
         loaded = engine.load(model)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from errno import EISDIR
 from pathlib import Path
@@ -33,6 +33,15 @@ def print_json(raw: Mapping[str, object]) -> None:
 def file_name(utterance_id: str, ending: str) -> str:
     """Of an utterance's file in a folder of one each."""
     return utterance_id.replace("/", "_") + ending
+
+
+def check_file_names(utterance_ids: Iterable[str]) -> None:
+    """Before the work, see that no two utterances would be one file. Raises ConfigError."""
+    names: dict[str, str] = {}
+    for one in utterance_ids:
+        other = names.setdefault(file_name(one, ""), one)
+        if other != one:
+            raise ConfigError(f"--out: the files of utterances {other} and {one} would be one")
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

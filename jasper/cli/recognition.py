@@ -14,7 +14,15 @@ import typer
 
 from jasper.cli.decoding import EngineOptions, SearchOptions
 from jasper.cli.options import with_options
-from jasper.cli.output import AsJson, file_name, long_work, make_folder, print_json, writing
+from jasper.cli.output import (
+    AsJson,
+    check_file_names,
+    file_name,
+    long_work,
+    make_folder,
+    print_json,
+    writing,
+)
 from jasper.cli.selection import SelectionOptions
 from jasper.cli.transcripts import STANDARD_INPUT, TranscriptOptions
 from jasper.errors import AudioError, ConfigError, require
@@ -62,6 +70,8 @@ def evaluate(
     utterances = selection.select(listed)
     if not utterances:
         raise ConfigError(f"{manifest}: of its {len(listed)} utterances none is to be scored")
+    if log_probs:
+        check_file_names(utterance.id for utterance in utterances)
     with long_work("run the command again"):
         score = run_evaluation(engine.load(model, decode), utterances, channel=channel, keep=keep)
     if out is not None:

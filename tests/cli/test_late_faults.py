@@ -1,5 +1,6 @@
 """What keeps a result from being written is said before the work; a full disk leaves no half of a file."""
 
+import json
 import subprocess
 import sys
 
@@ -96,6 +97,16 @@ def test_transcripts_that_cannot_be_asked_for(options, part):
 
 def test_speech_to_calibrate_what_is_not_int8(run):
     assert_fault(run_jasper("export", run, "--calibrate", "a.jsonl"), "--calibrate: is for --precision int8")
+
+
+@pytest.mark.parametrize("command", [["align"], ["eval", "--log-probs"]])
+def test_two_utterances_are_never_one_file(command, tmp_path):
+    """The second was written over the first."""
+    row = {"audio_filepath": "a.wav", "duration": 1, "text": "a"}
+    lines = [json.dumps({"id": name, **row}) for name in ("a/b", "c", "a_b")]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    done = run_jasper(command[0], NO_MODEL, tmp_path / "a.jsonl", "--out", tmp_path / "out", *command[1:])
+    assert_fault(done, "--out", "a/b and a_b would be one")
 
 
 @pytest.mark.parametrize("option", [["--only-speaker", "nobody"], []])
