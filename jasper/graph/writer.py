@@ -59,9 +59,11 @@ class GraphWriter:
         outputs: list[onnx.ValueInfoProto],
         metadata: dict[str, str],
     ) -> onnx.ModelProto:
-        """The graph as a model."""
-        graph = helper.make_graph(self.nodes, "jasper", inputs, outputs, list(self.initializers.values()))
+        """The graph as a model, to which the arrays go one by one: weights take memory once."""
+        graph = helper.make_graph(self.nodes, "jasper", inputs, outputs)
         opset = [helper.make_operatorsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="jasper")
         helper.set_model_props(model, metadata)
+        for name in list(self.initializers):
+            model.graph.initializer.append(self.initializers.pop(name))
         return model
