@@ -15,9 +15,10 @@ from torch import nn
 import jasper
 from jasper.bundle import write_bundle
 from jasper.config import expand
-from jasper.export.quantize import measure_ranges
+from jasper.directory import INT8_IN_PHASES
+from jasper.export.quantize import Int8Plan, measure_ranges
 from jasper.graph import build_graph
-from jasper.graph.quantize import layers_of, quantize
+from jasper.graph.quantize import layers_of
 from jasper.nn.weights import build_network, network_weights
 from jasper.recipe import load_config
 
@@ -49,8 +50,11 @@ def _write_model(name: str, model: Path) -> None:
     graph = build_graph(config, weights)
     # What is no speech says nothing of which layers need float: all of them go to int8.
     ranges = measure_ranges(graph, [_noise(400), _noise(300)])
-    int8 = quantize(graph, ranges, layers_of(graph))
-    (model / "model.int8.onnx").write_bytes(int8.SerializeToString())
+    plan = Int8Plan(tuple(layers_of(graph)), (), ranges, 0.0, 0.0)
+    (model / "model.int8.onnx").write_bytes(plan.apply(graph).SerializeToString())
+    phased = plan.in_phases(config, weights)
+    if phased is not None:
+        (model / INT8_IN_PHASES).write_bytes(phased.SerializeToString())
 
 
 def _export_plain(name: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ from jasper.errors import ModelError
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
 CALIBRATION_FILE = "calibration.yaml"
+INT8_IN_PHASES = "model.int8.phases.onnx"  # the same as `model.int8.onnx`, even and odd steps apart
 
 
 def find_bundle(path: str | Path) -> Path:

@@ -91,12 +91,12 @@ def _score(
 
 def _alone(directory: Path, exported: Exported, precision: str, folder: Path) -> Path:
     """Make `folder` a model directory of the exported files alone, as a model is shipped."""
-    from jasper.directory import CALIBRATION_FILE, CONFIG_FILE, graph_name
+    from jasper.directory import CALIBRATION_FILE, CONFIG_FILE, INT8_IN_PHASES, graph_name
 
     for name in (CONFIG_FILE, CALIBRATION_FILE):
         if (directory / name).is_file():
             shutil.copy(directory / name, folder)
     for file in exported.files:
-        if file.suffix != ".txt":
+        if file.suffix != ".txt" and file.name != INT8_IN_PHASES:
             shutil.copy(file, folder / graph_name(precision, file.suffix))
     return folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jasper.bundle import read_model_config
 from jasper.config import EngineConfig, ModelConfig
-from jasper.directory import WEIGHTS_FILE, graph_name
+from jasper.directory import INT8_IN_PHASES, WEIGHTS_FILE, graph_name
 from jasper.engines.graphs import Kind, engine_folder, fits_phases, graph_file
 from jasper.engines.groups import Grouping, run_in_groups
 from jasper.errors import ModelError, UnavailableError
@@ -61,11 +61,7 @@ def load(directory: Path, settings: EngineConfig) -> OpenVinoEngine:
     if settings.threads:
         options["INFERENCE_NUM_THREADS"] = settings.threads
     folder = engine_folder(directory)
-    path = _exported(directory, settings.precision)
-    if path is None:
-        stored = "int8" if settings.precision == "int8" else "fp32"  # it converts to the other ones itself
-        kind: Kind = "phases" if _gains_by_phases(directory, settings.precision) else "batch"
-        path = graph_file(directory, folder, stored, kind)
+    path = _exported(directory, settings.precision) or _made(directory, folder, settings.precision)
     try:
         compiled = core().compile_model(path, "CPU", {**options, "CACHE_DIR": str(folder)})
     except RuntimeError as error:
@@ -73,10 +69,18 @@ def load(directory: Path, settings: EngineConfig) -> OpenVinoEngine:
     return OpenVinoEngine(read_model_config(directory), compiled, settings.precision)
 
 
-def _gains_by_phases(directory: Path, precision: str) -> bool:
-    """Where multiplications take nearly all of the time: in bf16 AMX does them faster than the rest."""
-    able = precision == "fp32" or (precision == "bf16" and not has_amx())
-    return able and fits_phases(directory)
+def _made(directory: Path, folder: Path, precision: str) -> Path:
+    """What was made of the weights; in phases where multiplications take nearly all of the time.
+
+    Below single precision AMX does them faster than what is around them.
+    """
+    if precision == "int8":
+        phased = directory / INT8_IN_PHASES
+        gains = phased.is_file() and not has_amx()
+        return phased if gains else graph_file(directory, folder, "int8", "batch")
+    gains = precision == "fp32" or (precision == "bf16" and not has_amx())
+    kind: Kind = "phases" if gains and fits_phases(directory) else "batch"
+    return graph_file(directory, folder, "fp32", kind)  # it converts to the other ones itself
 
 
 def _exported(directory: Path, precision: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jasper.directory import INT8_IN_PHASES, graph_name
 from jasper.errors import ModelError
 from jasper.export.source import Inputs, Outputs, Source
 
@@ -14,7 +15,7 @@ _MOST_BYTES = 2**31 - 2**20  # protobuf's limit, less what is no weight
 
 
 def write(path: Path, source: Source) -> list[Path]:
-    """Write the file and, beside it, what its labels are.
+    """Write the file and, beside it, what its labels are; and int8 once more for OpenVINO without AMX.
 
     Raises ModelError for a network that a single file cannot hold.
     """
@@ -24,7 +25,13 @@ def write(path: Path, source: Source) -> list[Path]:
     path.write_bytes(graph.SerializeToString())
     tokens = path.with_name("tokens.txt")
     tokens.write_text(token_lines(source.config.text.labels), encoding="utf-8")
-    return [path, tokens]
+    files = [path, tokens]
+    if source.int8 and path.name == graph_name("int8", ENDING):  # what engines look for
+        phased = source.int8.in_phases(source.config, source.weights)
+        if phased is not None:
+            files.append(path.with_name(INT8_IN_PHASES))
+            files[-1].write_bytes(phased.SerializeToString())
+    return files
 
 
 def token_lines(labels: tuple[str, ...]) -> str:

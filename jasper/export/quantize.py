@@ -21,7 +21,8 @@ from jasper.errors import ModelError
 from jasper.features import FeatureExtractor
 from jasper.folding import Weights
 from jasper.graph import build_graph
-from jasper.graph.quantize import layers_of, quantize, values_of
+from jasper.graph.phases import first_in_phases, name_of_whole
+from jasper.graph.quantize import layers_of, quantize, ranges_in_phases, values_of
 from jasper.progress import progress_bar
 from jasper.types import FloatArray, Utterance
 
@@ -53,6 +54,14 @@ class Int8Plan:
     def apply(self, graph: onnx.ModelProto) -> onnx.ModelProto:
         """A graph of the same network in int8, with or without the front end."""
         return quantize(graph, self.largest, self.layers)
+
+    def in_phases(self, config: ModelConfig, weights: Weights) -> onnx.ModelProto | None:
+        """The network in int8 with even and odd steps apart (`graph/phases.py`), if it can be."""
+        if first_in_phases(config.network) is None:
+            return None
+        graph = build_graph(config, weights, phased=True)
+        layers = [layer for layer in layers_of(graph) if name_of_whole(layer) in self.layers]
+        return quantize(graph, ranges_in_phases(graph, layers, self.largest), layers)
 
 
 def calibration_features(config: ModelConfig, utterances: Sequence[Utterance]) -> list[FloatArray]:

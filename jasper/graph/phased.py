@@ -27,8 +27,8 @@ class PhasedWriter(NetworkWriter):
         for block in network.blocks[:first]:
             inputs.append(x)
             x, lengths = self._block(block, [inputs[source] for source in block.sources], x, lengths)
-        self.masks = self._split(self.mask, "mask")
-        pair = self._split(x, "input")
+        self.masks = self._split(self.mask, self.mask)
+        pair = self._split(x, x)
         pairs: dict[int, Pair] = {}
         for index, block in enumerate(network.blocks[first:], first):
             pairs[index] = pair
@@ -60,16 +60,15 @@ class PhasedWriter(NetworkWriter):
             pair = self._activated(self._phased(conv, pair), conv.name)
         pair = self._phased(last[0], pair)
         if block.residual is not None:
-            residual = self._residual(block.residual, sources)
+            residual = self._residual(block, block.residual, sources)
             pair = self._sums(pair, residual, f"{block.name}.sum")
         return self._activated(pair, block.name)
 
-    def _residual(self, conv: FoldedConvolution, sources: list[Pair]) -> Pair:
+    def _residual(self, block: FoldedBlock, conv: FoldedConvolution, sources: list[Pair]) -> Pair:
         graph, joined = self.graph, []
         for phase, *xs in zip(PHASES, *sources, strict=True):
-            name = f"{conv.name}.{phase}"
-            x = graph.add("Concat", xs, f"{name}.sources", axis=1) if len(xs) > 1 else xs[0]
-            joined.append(self._convolution(conv, x, name))
+            x = graph.add("Concat", xs, f"{block.name}.{phase}.sources", axis=1) if len(xs) > 1 else xs[0]
+            joined.append(self._convolution(conv, x, f"{conv.name}.{phase}"))
         return joined[0], joined[1]
 
     def _phased(self, conv: FoldedConvolution, pair: Pair) -> Pair:

@@ -10,6 +10,7 @@ those at odd ones, and x2 is x0 from one place later on, x2[m] = x0[m + 1].
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,13 @@ from jasper.folding import FoldedConvolution
 from jasper.types import FloatArray
 
 Trio = tuple[FoldedConvolution, FoldedConvolution, FoldedConvolution]
+TRIO = ".trio."  # in the names of the three that stand for one
+_PHASE = re.compile(r"(\.trio\.both|(\.trio)?\.(even|odd))(?=\.|$)")
+
+
+def name_of_whole(name: str) -> str:
+    """What a layer or a value of one phase is of where the phases are not apart."""
+    return _PHASE.sub("", name)
 
 
 def first_in_phases(network: NetworkConfig) -> int | None:
@@ -61,9 +69,9 @@ def of_two_phases(conv: FoldedConvolution) -> Trio:
     low, high = int(places.min()), int(places.max())
     both = _spread(even_taps, places[~odd], low, high) + _spread(odd_taps, places[odd], low, high)
     return (
-        _starting(conv.name + ".even", even_taps, places[~odd], 0),
-        replace(_starting(conv.name + ".both", both, np.arange(low, high + 1), 0), bias=conv.bias),
-        _starting(conv.name + ".odd", -odd_taps, places[odd], -1),
+        _starting(f"{conv.name}{TRIO}even", even_taps, places[~odd], 0),
+        replace(_starting(f"{conv.name}{TRIO}both", both, np.arange(low, high + 1), 0), bias=conv.bias),
+        _starting(f"{conv.name}{TRIO}odd", -odd_taps, places[odd], -1),
     )
 
 

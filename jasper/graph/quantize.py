@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
+from jasper.graph.phases import TRIO, name_of_whole
 from jasper.graph.writer import GraphWriter
 
 LARGEST = 127  # of what has both signs; symmetric, -128 is not used
@@ -37,7 +38,7 @@ def values_of(graph: onnx.ModelProto, layers: Collection[str]) -> list[str]:
     """The names of the values that become integers where `layers` compute in 8 bits.
 
     They are what a layer reads; the ReLU behind that, so that the layer before writes integers; and what
-    goes from a layer into a sum.
+    goes from a layer into a sum, but for those of `phases.py`, which are the layer itself.
     """
     return list(_Flow(graph).values(layers))
 
@@ -60,8 +61,10 @@ def quantize(
         node.CopyFrom(original)
         node.input[:] = [integers.get(name, name) for name in node.input]
         if node.name in layers:
-            weight = numpy_helper.to_array(weights.pop(node.input[1]))
-            node.input[1] = _write_weight(writer, node.input[1], weight)
+            name = original.input[1]
+            if name in weights:  # else both phases of a layer share it
+                integers[name] = _write_weight(writer, name, numpy_helper.to_array(weights.pop(name)))
+            node.input[1] = integers[name]
         writer.nodes.append(node)
         for name in node.output:
             if name in signed:
@@ -71,6 +74,22 @@ def quantize(
     writer.initializers.update(weights)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     return writer.model(list(graph.graph.input), list(graph.graph.output), {**metadata, "precision": "int8"})
+
+
+def ranges_in_phases(
+    phased: onnx.ModelProto, layers: Collection[str], largest: Mapping[str, float]
+) -> dict[str, float]:
+    """The ranges of `values_of` a graph in phases, by those of the whole one.
+
+    A difference of two steps is given the range of a step: it is rarely more, though it could be twice that.
+    """
+    nodes = {node.name: node for node in phased.graph.node}
+    values = {name: name for name in values_of(phased, layers)}
+    for node in phased.graph.node:
+        if node.name.endswith(f"{TRIO}both"):
+            conv = node.name.removesuffix(f"{TRIO}both")
+            values.update({nodes[f"{conv}{TRIO}{one}"].input[0]: node.input[0] for one in ("even", "odd")})
+    return {name: largest[name_of_whole(step)] for name, step in values.items()}
 
 
 class _Flow:
@@ -90,7 +109,7 @@ class _Flow:
             behind = self._relus(node.input[0])
             values.update(dict.fromkeys(behind, False))
             values[node.input[0]] = not behind
-            if node.output[0] in self.summed:
+            if node.output[0] in self.summed and TRIO not in node.name:
                 values[node.output[0]] = True
         return values
 
@@ -114,13 +133,13 @@ class _Flow:
         return {**result, **dict.fromkeys(joined, max((result[name] for name in joined), default=0.0))}
 
     def _relus(self, name: str) -> list[str]:
-        """The ReLUs that a value comes from, through masks and concatenations; none if from elsewhere."""
+        """The ReLUs that a value comes from, through masks, concatenations and parts of the steps."""
         writer = self.writers.get(name)
-        if writer is None or writer.op_type not in ("Relu", "Mul", "Concat"):
+        if writer is None or writer.op_type not in ("Relu", "Mul", "Concat", "Slice", "Pad"):
             return []
         if writer.op_type == "Relu":
             return [name]
-        sources = writer.input[:1] if writer.op_type == "Mul" else writer.input
+        sources = writer.input if writer.op_type == "Concat" else writer.input[:1]
         found = [self._relus(source) for source in sources]
         return [relu for relus in found for relu in relus] if all(found) else []
 

@@ -20,10 +20,13 @@ import jasper
 from jasper.bundle import read_model, write_bundle
 from jasper.config import BlockConfig, NetworkConfig, expand
 from jasper.data.manifest import read_manifest
+from jasper.directory import INT8_IN_PHASES
 from jasper.errors import ModelError
-from jasper.export.quantize import calibration_features, plan_int8
+from jasper.export.quantize import Int8Plan, calibration_features, measure_ranges, plan_int8
 from jasper.graph import build_graph
 from jasper.graph.openvino import core
+from jasper.graph.phases import TRIO
+from jasper.graph.quantize import layers_of
 from jasper.nn.weights import build_network, network_weights
 
 COMMAND = Path(sys.executable).with_name("jasper")
@@ -107,7 +110,8 @@ def test_openvino_rounds_as_onnx_runtime_behind_a_stride(tmp_path, manifest):
 
 
 @needs_vnni
-def test_openvino_runs_its_own_int8_file(exported, manifest, tmp_path):
+def test_openvino_runs_its_own_int8_file(exported, manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr("jasper.engines.openvino.has_amx", lambda: True)  # else the other file is in phases
     expected, _ = jasper.load(exported, engine="openvino", precision="int8").log_probs(*batch())
     directory = write_small_model(tmp_path / "m")
     with pytest.raises(ModelError, match=r"model\.int8\.onnx is not there"):
@@ -115,6 +119,30 @@ def test_openvino_runs_its_own_int8_file(exported, manifest, tmp_path):
     jasper.export(directory, "openvino", precision="int8", calibrate=manifest)
     found, _ = jasper.load(directory, engine="openvino", precision="int8").log_probs(*batch())
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@needs_vnni
+def test_without_amx_openvino_takes_even_and_odd_steps_apart(exported, monkeypatch):
+    found = {}
+    for amx in (True, False):
+        monkeypatch.setattr("jasper.engines.openvino.has_amx", lambda amx=amx: amx)
+        model = jasper.load(exported, engine="openvino", precision="int8")
+        layers = [op.get_friendly_name() for op in model.engine.compiled.get_runtime_model().get_ops()]
+        assert any(TRIO in layer for layer in layers) == (not amx)
+        found[amx], lengths = model.log_probs(*batch())
+    assert divergence(found[True], found[False], lengths) < CLOSE
+
+
+@needs_vnni
+def test_in_phases_every_convolution_is_one_of_integers(exported):
+    """Also the residuals', whose input is a concatenation of values that must all have one sign."""
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
+    compiled = core().compile_model(exported / INT8_IN_PHASES, "CPU", settings)
+    request = compiled.create_infer_request()
+    request.infer(dict(zip(("features", "lengths"), batch(), strict=True)))
+    kernels = {n.node_name: n.exec_type for n in request.get_profiling_info() if n.node_type == "Convolution"}
+    assert len(kernels) > 10
+    assert all(kernel.endswith("_I8") for kernel in kernels.values()), kernels
 
 
 @needs_vnni
@@ -210,3 +238,19 @@ def test_int8_without_speech_to_calibrate_on_is_an_error(exported, tmp_path):
         jasper.export(exported, precision="int8")
     with pytest.raises(ModelError, match="there is no speech to calibrate"):
         calibration_features(small_config(), [])
+
+
+@needs_vnni
+def test_what_stays_in_float_does_so_in_phases(tmp_path):
+    config, weights = read_model(write_small_model(tmp_path / "m"))
+    graph = build_graph(config, weights)
+    kept = "blocks.2.convs.0"
+    layers = tuple(layer for layer in layers_of(graph) if layer != kept)
+    clips = [np.random.default_rng(0).standard_normal((64, 90)).astype(np.float32)]
+    phased = Int8Plan(layers, (kept,), measure_ranges(graph, clips), 0.0, 0.0).in_phases(config, weights)
+    in_float = {
+        array.name
+        for array in phased.graph.initializer
+        if array.data_type == onnx.TensorProto.FLOAT and len(array.dims) == 4
+    }
+    assert in_float == {f"{kept}{TRIO}{one}.weight" for one in ("even", "both", "odd")}

@@ -18,7 +18,7 @@ from jasper.directory import cache_folder
 from jasper.engines import load_engine
 from jasper.graph import build_graph
 from jasper.graph.openvino import has_amx
-from jasper.graph.phases import first_in_phases
+from jasper.graph.phases import TRIO, first_in_phases
 from jasper.nn.weights import build_network, network_weights
 from jasper.recipe import load_config
 
@@ -64,7 +64,7 @@ def test_any_network_of_whole_convolutions_and_any_lengths(run, blocks, lengths,
     for row, length in zip(features, lengths, strict=True):
         row[:, length:] = 100.0
     graph = build_graph(config, network_weights(network), phased=True)
-    assert any(node.name.endswith(".both") for node in graph.graph.node)
+    assert any(TRIO in node.name for node in graph.graph.node)
     onnx.checker.check_model(graph, full_check=True)
     with torch.inference_mode():
         expected, steps = network(torch.from_numpy(features), torch.tensor(lengths))
