@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jasper.bundle import Weights, read_model
 from jasper.config import ModelConfig
-from jasper.directory import find_bundle, graph_name
+from jasper.directory import INT8_IN_PHASES, find_bundle, graph_name
 from jasper.errors import CheckpointError, ModelError
 from jasper.export.source import Source
 
@@ -79,7 +79,10 @@ def export(
         TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as folder,
     ):
         files: Sequence[Path] = writer.write(Path(folder, target.name), source)
-        difference = _check(writer.run, files[0], source) if check else None
+        graphs = [file for file in files if file.suffix == writer.ENDING]
+        difference = max(_check(writer.run, file, source) for file in graphs) if check else None
+        if target.name == graph_name("int8", ".onnx"):  # or what was before it would go on being taken
+            target.with_name(INT8_IN_PHASES).unlink(missing_ok=True)
         for file in reversed(files):  # the one that is loaded last, when what it needs is there
             with file.open("rb") as written:
                 os.fsync(written.fileno())

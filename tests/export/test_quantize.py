@@ -133,6 +133,31 @@ def test_without_amx_openvino_takes_even_and_odd_steps_apart(exported, monkeypat
     assert divergence(found[True], found[False], lengths) < CLOSE
 
 
+def test_the_check_runs_the_file_in_phases_too(tmp_path, manifest, monkeypatch):
+    directory = write_small_model(tmp_path / "m")
+    right = Int8Plan.in_phases
+
+    def negated(plan, config, weights):
+        turned = {name: -weight if weight.ndim == 3 else weight for name, weight in weights.items()}
+        return right(plan, config, turned)
+
+    monkeypatch.setattr(Int8Plan, "in_phases", negated)
+    with pytest.raises(ModelError, match=INT8_IN_PHASES):
+        jasper.export(directory, precision="int8", calibrate=manifest, check=True)
+    assert not list(directory.glob("*.onnx"))
+
+
+def test_an_older_file_in_phases_does_not_outlive_an_export(tmp_path, manifest):
+    config = small_config().model_copy(
+        update={"network": NetworkConfig(blocks=(BlockConfig(filters=16, kernel=5, separable=True),))}
+    )
+    directory = write_bundle(tmp_path / "m", config, network_weights(randomize(build_network(config))))
+    (directory / INT8_IN_PHASES).write_bytes(b"of another network")
+    jasper.export(directory, precision="int8", calibrate=manifest)
+    assert (directory / "model.int8.onnx").is_file()
+    assert not (directory / INT8_IN_PHASES).exists()
+
+
 @needs_vnni
 def test_in_phases_every_convolution_is_one_of_integers(exported):
     """Also the residuals', whose input is a concatenation of values that must all have one sign."""
