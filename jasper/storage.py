@@ -10,8 +10,9 @@ import posixpath
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO, cast
 
 from jasper.errors import MissingExtraError
@@ -128,3 +129,12 @@ def _store(url: str) -> tuple[Any, str]:
     except ImportError:
         raise MissingExtraError("fsspec", "remote") from None
     return cast(tuple[Any, str], url_to_fs(url))
+
+
+def try_place(path: Path) -> None:
+    """Before the work whose result goes to this file: make its folder; OSError where it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+    with TemporaryFile(dir=path.parent):
+        pass

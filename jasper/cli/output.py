@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from errno import EISDIR
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated
@@ -80,12 +79,10 @@ def make_folder(path: Path) -> None:
 
 def check_place(option: str, path: Path) -> None:
     """Before the work whose result goes to this file, see that it can be written. Raises ConfigError."""
+    from jasper.storage import try_place
+
     with writing(option, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-        with TemporaryFile(dir=path.parent):
-            pass
+        try_place(path)
 
 
 @contextmanager

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EISDIR
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from jasper.bundle import Weights, read_model
@@ -17,6 +16,7 @@ from jasper.config import ModelConfig
 from jasper.directory import INT8_IN_PHASES, find_bundle, graph_name
 from jasper.errors import CheckpointError, ModelError
 from jasper.export.source import Source
+from jasper.storage import try_place
 
 if TYPE_CHECKING:
     from jasper.export.quantize import Int8Plan
@@ -96,11 +96,7 @@ def export(
 def _check_place(target: Path) -> None:
     """Before the work, which takes minutes for int8; raises CheckpointError where nothing can be written."""
     with _writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-        with TemporaryFile(dir=target.parent):
-            pass
+        try_place(target)
 
 
 @contextmanager

@@ -40,6 +40,11 @@ def by_openvino(graph: bytes, features: np.ndarray, lengths: np.ndarray) -> list
 )
 @settings(max_examples=30, deadline=None)
 def test_padding_reaches_no_valid_step(run, blocks, lengths, padding, seed):
+    compare_with_network(run, blocks, lengths, padding, seed)
+
+
+def compare_with_network(run, blocks, lengths, padding, seed, *, phased=False):
+    """A ragged batch, its padding loud, through the graph and through PyTorch's network; the graph."""
     config = small_config().model_copy(update={"network": NetworkConfig(blocks=blocks)})
     network = randomize(build_network(config), seed)
     rng = np.random.default_rng(seed)
@@ -47,7 +52,7 @@ def test_padding_reaches_no_valid_step(run, blocks, lengths, padding, seed):
     features = rng.standard_normal(shape).astype(np.float32)
     for row, length in zip(features, lengths, strict=True):
         row[:, length:] = 100.0
-    graph = build_graph(config, network_weights(network))
+    graph = build_graph(config, network_weights(network), phased=phased)
     onnx.checker.check_model(graph, full_check=True)
     with torch.inference_mode():
         expected, steps = network(torch.from_numpy(features), torch.tensor(lengths))
@@ -56,3 +61,4 @@ def test_padding_reaches_no_valid_step(run, blocks, lengths, padding, seed):
     assert found.shape == expected.shape
     for row, other, length in zip(found, expected.numpy(), steps.tolist(), strict=True):
         np.testing.assert_allclose(row[:length], other[:length], atol=TOLERANCE, rtol=ROUNDING)
+    return graph

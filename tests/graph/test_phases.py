@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import randomize, small_config, write_small_model
-from test_graph import ROUNDING, TOLERANCE, by_onnx_runtime, by_openvino
+from test_graph import by_onnx_runtime, by_openvino, compare_with_network
 
 from jasper.config import BlockConfig, EngineConfig, NetworkConfig
 from jasper.directory import cache_folder
@@ -57,22 +56,8 @@ def dense_stacks(draw: st.DrawFn) -> tuple[BlockConfig, ...]:
 )
 @settings(max_examples=30, deadline=None)
 def test_any_network_of_whole_convolutions_and_any_lengths(run, blocks, lengths, padding, seed):
-    config = small_config().model_copy(update={"network": NetworkConfig(blocks=blocks)})
-    network = randomize(build_network(config), seed)
-    shape = (len(lengths), config.features.num_mels, max(1, *lengths) + padding)
-    features = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-    for row, length in zip(features, lengths, strict=True):
-        row[:, length:] = 100.0
-    graph = build_graph(config, network_weights(network), phased=True)
+    graph = compare_with_network(run, blocks, lengths, padding, seed, phased=True)
     assert any(TRIO in node.name for node in graph.graph.node)
-    onnx.checker.check_model(graph, full_check=True)
-    with torch.inference_mode():
-        expected, steps = network(torch.from_numpy(features), torch.tensor(lengths))
-    found, found_steps = run(graph.SerializeToString(), features, np.array(lengths))
-    np.testing.assert_array_equal(found_steps, steps.numpy())
-    assert found.shape == expected.shape
-    for row, other, length in zip(found, expected.numpy(), steps.tolist(), strict=True):
-        np.testing.assert_allclose(row[:length], other[:length], atol=TOLERANCE, rtol=ROUNDING)
 
 
 def test_a_quarter_of_the_multiplications_is_saved():
